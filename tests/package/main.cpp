@@ -1,0 +1,2 @@
+// Somebody else's program: it sees nothing but what dstream::streaming gives it.
+int main() { return 0; }
