@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "rdd/detail/array.hpp"
+
 namespace dstream {
 
 /// Holds data of one partition; immutable once shared, so any thread may read it without a lock.
@@ -61,24 +63,24 @@ size_t elementBytes(const T& value) {
 template <class T>
 class VectorBlock final : public Block {
 public:
-    explicit VectorBlock(std::vector<T> elements) : elements_(std::move(elements)), sizeBytes_(measure(elements_)) {}
+    explicit VectorBlock(detail::Array<T> elements) : elements_(std::move(elements)), sizeBytes_(measure(elements_)) {}
     /// Takes the size from a caller that has measured the elements while it gathered them.
-    VectorBlock(std::vector<T> elements, size_t measuredBytes)
+    VectorBlock(detail::Array<T> elements, size_t measuredBytes)
         : elements_(std::move(elements)), sizeBytes_(measuredBytes) {}
 
-    const std::vector<T>& elements() const { return elements_; }
+    const detail::Array<T>& elements() const { return elements_; }
     size_t sizeBytes() const override { return sizeBytes_; }
     std::optional<int64_t> numRecords() const override { return static_cast<int64_t>(elements_.size()); }
 
 private:
-    static size_t measure(const std::vector<T>& elements) {
+    static size_t measure(const detail::Array<T>& elements) {
         if constexpr (std::is_trivially_copyable_v<T>) return elements.size() * sizeof(T);
         size_t bytes = 0;
         for (const T& element : elements) bytes += detail::elementBytes(element);
         return bytes;
     }
 
-    std::vector<T> elements_;
+    detail::Array<T> elements_;
     size_t sizeBytes_;
 };
 

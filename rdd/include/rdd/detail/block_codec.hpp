@@ -1,0 +1,62 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <typeinfo>
+
+#include "rdd/block.hpp"
+#include "rdd/bytes.hpp"
+#include "rdd/codec.hpp"
+
+namespace dstream {
+
+/// A Codec<T> without its type: blocks of T to bytes and back. One static object per T.
+struct BlockCodec {
+    std::string (*name)();
+    unsigned (*version)();
+    void (*write)(ByteWriter& out, const Block& block);
+    std::shared_ptr<const Block> (*read)(ByteReader& in);
+};
+
+namespace detail {
+
+/// The type's name as the compiler spells it, readable.
+std::string typeName(const std::type_info& type);
+
+/// The codec of blocks of `T`, or null when `T` has none.
+template <class T>
+const BlockCodec* blockCodecFor() {
+    if constexpr (Codable<T>) {
+        static constexpr BlockCodec codec{
+            [] { return std::string(Codec<T>::name()); },
+            [] { return static_cast<unsigned>(Codec<T>::version()); },
+            [](ByteWriter& out, const Block& block) {
+                const auto& elements = static_cast<const VectorBlock<T>&>(block).elements();
+                Codec<T>::write(out, std::span<const T>(elements.data(), elements.size()));
+            },
+            [](ByteReader& in) -> std::shared_ptr<const Block> {
+                std::vector<T> elements;
+                Codec<T>::read(in, elements);
+                if constexpr (std::is_same_v<T, bool>) {
+                    Array<bool> array;
+                    for (bool element : elements) array.push_back(element);
+                    return std::make_shared<VectorBlock<T>>(std::move(array));
+                } else {
+                    return std::make_shared<VectorBlock<T>>(std::move(elements));
+                }
+            }};
+        return &codec;
+    } else {
+        return nullptr;
+    }
+}
+
+/// Reads `part-NNNNN` of a directory of block files; checks frame, codec name and version first.
+/// @throws SparkException  naming the file and what is wrong with it
+std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec);
+/// Writes `part-NNNNN` by temporary name and rename; a file that is there already stays.
+void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec, int64_t attempt);
+
+}  // namespace detail
+}  // namespace dstream

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
+
+#include "rdd/block.hpp"
+#include "rdd/chunk.hpp"
+#include "rdd/codec.hpp"
+#include "rdd/detail/block_codec.hpp"
+#include "rdd/rdd_base.hpp"
+
+namespace dstream {
+
+/// The typed node behind RDD<T>: computes one partition as a cursor of chunks.
+template <class T>
+class RddNode : public RddBase {
+public:
+    using Element = T;
+
+    /// Kept block (cache, checkpoint, long lineage) if there is one, else computes.
+    CursorPtr<T> iterator(int partition, TaskContext& context) const {
+        if (!isEdge()) return doCompute(partition, context);
+        return cursorOf(edgeBlock(partition, context), context);
+    }
+
+    /// Computes the partition from the parents, whatever is kept of it.
+    CursorPtr<T> compute(int partition, TaskContext& context) const { return doCompute(partition, context); }
+
+    std::shared_ptr<const Block> computeBlock(int partition, TaskContext& context) const final {
+        if (auto checkpoint = checkpointRdd()) {
+            return static_cast<const RddNode<T>&>(*checkpoint).computeBlock(partition, context);
+        }
+        detail::Array<Owned<T>> elements;
+        CursorPtr<T> cursor = doCompute(partition, context);
+        for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+            context.checkCancelled();
+            forEachIn(chunk, [&](auto&& element) {
+                elements.push_back(detail::convertElement<Owned<T>>(std::forward<decltype(element)>(element)));
+            });
+        }
+        return std::make_shared<VectorBlock<Owned<T>>>(std::move(elements));
+    }
+
+    const BlockCodec* blockCodec() const final { return detail::blockCodecFor<Owned<T>>(); }
+    std::string elementTypeName() const final { return detail::typeName(typeid(Owned<T>)); }
+
+    /// Serves the elements of a block of `Owned<T>`.
+    static CursorPtr<T> cursorOf(std::shared_ptr<const Block> block, TaskContext& context) {
+        const auto& elements = static_cast<const VectorBlock<Owned<T>>&>(*block).elements();
+        const Owned<T>* data = elements.data();
+        const std::size_t size = elements.size();
+        return std::make_unique<detail::SharedArrayCursor<T, std::shared_ptr<const Block>>>(std::move(block), data, size,
+                                                                                           context.chunkSize());
+    }
+
+protected:
+    using RddBase::RddBase;
+    std::shared_ptr<RddBase> makeCheckpointRdd(const std::string& directory) const override;
+
+private:
+    virtual CursorPtr<T> doCompute(int partition, TaskContext& context) const = 0;
+};
+
+namespace detail {
+
+/// Reads the blocks that a checkpoint or a saved object file holds, one file a partition.
+template <class T>
+class BlockFilesNode final : public RddNode<T> {
+public:
+    BlockFilesNode(const std::shared_ptr<SparkContextCore>& context, const char* className, std::string directory,
+                   int numPartitions, std::optional<Partitioner> partitioner, const char* operatorName, CallSite callSite)
+        : RddNode<T>(context, {}, operatorName, callSite, std::move(partitioner)),
+          className_(className),
+          directory_(std::move(directory)),
+          count_(numPartitions) {}
+    const char* className() const override { return className_; }
+
+private:
+    int doNumPartitions() const override { return count_; }
+    CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
+        return RddNode<T>::cursorOf(readBlockFile(directory_, partition, *blockCodecFor<Owned<T>>()), context);
+    }
+
+    const char* className_;
+    std::string directory_;
+    int count_;
+};
+
+}  // namespace detail
+
+template <class T>
+std::shared_ptr<RddBase> RddNode<T>::makeCheckpointRdd(const std::string& directory) const {
+    return std::make_shared<detail::BlockFilesNode<T>>(context(), "ReliableCheckpointRDD", directory, numPartitions(),
+                                                       partitioner(), "checkpoint", callSite());
+}
+
+}  // namespace dstream

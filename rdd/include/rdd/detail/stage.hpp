@@ -1,0 +1,462 @@
+#pragma once
+
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "rdd/detail/rdd_node.hpp"
+
+// Narrow operators fused at compile time. A *step* is one operator: a callable (element, emit), where emit takes what the step
+// produces. A *stage* is a chain of steps from the elements of a source node on. The compiler sees one loop.
+
+namespace dstream::detail {
+
+/// The user's exception with the operator, the line that built it and the task: thrown by the first guard that sees it.
+class OperatorError : public SparkException {
+public:
+    using SparkException::SparkException;
+};
+
+/// Rethrows the exception in flight with the operator's name and call site around it; passes on what is wrapped already.
+[[noreturn, gnu::cold]] void rethrowFrom(const RddBase* op);
+
+/// Calls the user's function and names the operator in what it throws.
+template <class Call>
+decltype(auto) guarded(const RddBase* op, Call&& call) {
+    try {
+        return call();
+    } catch (...) {
+        rethrowFrom(op);
+    }
+}
+
+/// What a function gets for an element of declared type `T` that arrives as `Raw`: text that arrives as a view is passed as a view
+/// if the function takes one, else as a string.
+template <class T, class Raw, class F>
+using ArgumentOf = std::conditional_t<std::is_same_v<T, Raw>, const T&,
+                                      std::conditional_t<std::is_invocable_v<F&, Raw>, Raw, const T&>>;
+
+template <class T, class Raw, class F>
+inline constexpr bool kNeedsScratch = !std::is_same_v<T, Raw> && !std::is_invocable_v<F&, Raw>;
+
+struct NoScratch {};
+
+/// A user's function for elements of declared type `T` that arrive as `Raw`.
+template <class T, class Raw, class F>
+class UserFunction {
+public:
+    explicit UserFunction(F f) : f_(std::move(f)) {}
+
+    template <class... Rest>
+    decltype(auto) operator()(const Raw& element, Rest&&... rest) {
+        if constexpr (kNeedsScratch<T, Raw, F>) {
+            scratch_.assign(element);
+            return std::invoke(f_, std::as_const(scratch_), std::forward<Rest>(rest)...);
+        } else {
+            return std::invoke(f_, element, std::forward<Rest>(rest)...);
+        }
+    }
+
+private:
+    F f_;
+    // One string per task, reused, for functions that want a std::string.
+    [[no_unique_address]] std::conditional_t<kNeedsScratch<T, Raw, F>, std::string, NoScratch> scratch_;
+};
+
+/// True when a view that a function returns for an element may point into the element, and that element stays where it is.
+template <class T, class Raw, class F>
+inline constexpr bool kKeepsInput = !kNeedsScratch<T, Raw, F>;
+
+// ---- steps. Each says what it emits (`Out`, declared; `OutRaw`, as it arrives) and whether that still points into its input
+// (`kInPlace`: views it emits are as long-lived as its input).
+
+template <class T, class Raw, class F>
+struct MapStep {
+    using Out = std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        emit(guarded(op, [&]() -> decltype(auto) { return f(in); }));
+    }
+};
+
+template <class T, class Raw, class F>
+struct FilterStep {
+    using Out = T;
+    using OutRaw = Raw;
+    static constexpr bool kInPlace = true;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        if (guarded(op, [&]() -> bool { return static_cast<bool>(f(in)); })) emit(std::forward<In>(in));
+    }
+};
+
+template <class T, class Raw, class F>
+struct FlatMapStep {
+    using Range = std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>;
+    using Out = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
+    // Elements of a container that the function returned by value belong to nobody else.
+    static constexpr bool kMayMove = !std::is_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>> &&
+                                     std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        auto&& range = guarded(op, [&]() -> decltype(auto) { return f(in); });
+        for (auto&& element : range) {
+            if constexpr (kMayMove && !std::is_const_v<std::remove_reference_t<decltype(element)>>) {
+                emit(std::move(element));
+            } else {
+                emit(element);
+            }
+        }
+    }
+};
+
+/// flatMap<U>(f) with `f(element, emit)`.
+template <class U, class T, class Raw, class F>
+struct EmitStep {
+    using Out = U;
+    using OutRaw = U;
+    static constexpr bool kInPlace = kIsView<U> && kKeepsInput<T, Raw, F>;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        guarded(op, [&] {
+            f(in, [&](auto&& value) {
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, U>) {
+                    emit(std::forward<decltype(value)>(value));
+                } else {
+                    emit(convertElement<U>(std::forward<decltype(value)>(value)));
+                }
+            });
+        });
+    }
+};
+
+/// collect(f) with an optional result: filter and map in one.
+template <class T, class Raw, class F>
+struct CollectStep {
+    using Out = typename std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>::value_type;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        auto result = guarded(op, [&] { return f(in); });
+        if (result) emit(*std::move(result));
+    }
+};
+
+template <class T, class Raw, class F>
+struct KeyByStep {
+    using Key = std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>;
+    using Out = std::pair<Key, T>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
+
+    UserFunction<T, Raw, F> f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        Key key = guarded(op, [&]() -> decltype(auto) { return f(in); });
+        if constexpr (kIsView<Key>) {  // may point into the element, which must not move
+            emit(Out(std::move(key), convertElement<T>(std::as_const(in))));
+        } else {
+            emit(Out(std::move(key), convertElement<T>(std::forward<In>(in))));
+        }
+    }
+};
+
+template <class P, class F>
+struct MapValuesStep {
+    using Key = typename P::first_type;
+    using Value = std::remove_cvref_t<std::invoke_result_t<F&, const typename P::second_type&>>;
+    using Out = std::pair<Key, Value>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out>;
+
+    F f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        Value value = guarded(op, [&]() -> decltype(auto) { return std::invoke(f, std::as_const(in.second)); });
+        emit(Out(std::forward<In>(in).first, std::move(value)));
+    }
+};
+
+template <class P, class F>
+struct FlatMapValuesStep {
+    using Key = typename P::first_type;
+    using Range = std::invoke_result_t<F&, const typename P::second_type&>;
+    using Value = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    using Out = std::pair<Key, Value>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = kIsView<Out>;
+
+    F f;
+    const RddBase* op;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        auto&& range = guarded(op, [&]() -> decltype(auto) { return std::invoke(f, std::as_const(in.second)); });
+        for (auto&& value : range) emit(Out(in.first, value));
+    }
+};
+
+template <class P, int kIndex>
+struct ComponentStep {
+    using Out = std::tuple_element_t<kIndex, P>;
+    using OutRaw = Out;
+    static constexpr bool kInPlace = true;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        emit(std::get<kIndex>(std::forward<In>(in)));
+    }
+};
+
+/// The text of a view as a string, where a declared RDD<std::string> is stored.
+struct ToStringStep {
+    using Out = std::string;
+    using OutRaw = std::string_view;
+    static constexpr bool kInPlace = true;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        emit(std::forward<In>(in));
+    }
+};
+
+// ---- stages
+
+/// The empty stage: the source's elements as they are.
+template <class S>
+struct IdentityStage {
+    using Raw = S;
+    // What is emitted, or what the emitted views point to, lives in the source's chunk.
+    static constexpr bool kInSourceChunk = true;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        emit(std::forward<In>(in));
+    }
+};
+
+/// A stage with one more step at its end.
+template <class First, class Step>
+struct FusedStage {
+    using Raw = typename Step::OutRaw;
+    // A step that receives a prvalue of an owning type from the step before makes views into a temporary.
+    static constexpr bool kInSourceChunk = Step::kInPlace && First::kInSourceChunk;
+
+    First first;
+    Step step;
+
+    template <class In, class Emit>
+    void operator()(In&& in, Emit&& emit) {
+        first(std::forward<In>(in), [&](auto&& mid) { step(std::forward<decltype(mid)>(mid), emit); });
+    }
+};
+
+template <class Stage>
+struct IsIdentity : std::false_type {};
+template <class S>
+struct IsIdentity<IdentityStage<S>> : std::true_type {};
+
+/// Runs a stage over a source cursor and stores what it emits in chunks: the edge where elements are not fused any further.
+template <class T, class S, class Stage>
+class StageCursor final : public Cursor<T> {
+public:
+    StageCursor(CursorPtr<S> source, Stage stage, TaskContext& context)
+        : source_(std::move(source)), stage_(std::move(stage)), context_(context) {}
+
+private:
+    // Views that point into a temporary are kept in owning form.
+    static constexpr bool kOwns = kIsView<T> && !Stage::kInSourceChunk;
+    using Stored = std::conditional_t<kOwns, Owned<T>, T>;
+
+    Chunk<T> doNext() override {
+        buffer_.clear();
+        const std::size_t wanted = context_.chunkSize();
+        while (buffer_.size() < wanted) {
+            if (position_ == chunk_.size) {
+                // The views gathered so far point into the chunk that the source would now give up.
+                if constexpr (kIsView<T> && !kOwns) {
+                    if (!buffer_.empty()) break;
+                }
+                context_.checkCancelled();
+                chunk_ = source_->next();
+                position_ = 0;
+                if (chunk_.empty()) break;
+            }
+            feed(wanted);
+        }
+        if constexpr (kOwns) {
+            views_.clear();
+            for (const Stored& element : buffer_) views_.push_back(convertElement<T>(element));
+            return Chunk<T>::ownedBy(views_.data(), views_.size());
+        } else {
+            return Chunk<T>::ownedBy(buffer_.data(), buffer_.size());
+        }
+    }
+
+    void feed(std::size_t wanted) {
+        auto emit = [this](auto&& element) {
+            buffer_.push_back(convertElement<Stored>(std::forward<decltype(element)>(element)));
+        };
+        if constexpr (!std::is_trivially_copyable_v<S>) {
+            if (chunk_.owned) {
+                while (position_ < chunk_.size && buffer_.size() < wanted) stage_(std::move(chunk_.data[position_++]), emit);
+                return;
+            }
+        }
+        while (position_ < chunk_.size && buffer_.size() < wanted) stage_(std::as_const(chunk_.data[position_++]), emit);
+    }
+
+    CursorPtr<S> source_;
+    Stage stage_;
+    TaskContext& context_;
+    Chunk<S> chunk_;
+    std::size_t position_ = 0;
+    Array<Stored> buffer_;
+    [[no_unique_address]] std::conditional_t<kOwns, Array<T>, NoScratch> views_;
+};
+
+/// True when some RDD between `from` (included) and `source` (excluded) is kept somewhere, so that the fused stage must not
+/// run past it.
+inline bool hasEdge(const RddBase* from, const RddBase* source) {
+    for (const RddBase* rdd = from; rdd != nullptr && rdd != source; rdd = rdd->narrowParent()) {
+        if (rdd->isEdge()) return true;
+    }
+    return false;
+}
+
+/// The node of a fused narrow operator: all steps from the source on, and, for a parent that is kept, just the last one.
+template <class S, class Stage, class P, class Step>
+class NarrowNode final : public RddNode<typename Step::Out> {
+    using T = typename Step::Out;
+    using LastStage = FusedStage<IdentityStage<P>, Step>;
+
+public:
+    NarrowNode(const std::shared_ptr<RddNode<P>>& parent, const std::shared_ptr<RddNode<S>>& source, const char* operatorName,
+               CallSite callSite, std::optional<Partitioner> partitioner)
+        : RddNode<T>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, operatorName, callSite,
+                     std::move(partitioner)),
+          parent_(parent.get()),
+          source_(source.get()) {
+        this->setNarrowParent(parent.get());
+    }
+    /// Steps name the node they belong to, so they come after it.
+    void setStages(std::shared_ptr<const Stage> stage, std::shared_ptr<const LastStage> last) {
+        stage_ = std::move(stage);
+        last_ = std::move(last);
+    }
+    const char* className() const override { return "MapPartitionsRDD"; }
+
+private:
+    int doNumPartitions() const override { return parent_->numPartitions(); }
+
+    CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
+        if constexpr (!std::is_same_v<Stage, LastStage>) {
+            if (!hasEdge(parent_, source_)) {
+                return std::make_unique<StageCursor<T, S, Stage>>(source_->iterator(partition, context), *stage_, context);
+            }
+        }
+        return std::make_unique<StageCursor<T, P, LastStage>>(parent_->iterator(partition, context), *last_, context);
+    }
+
+    const RddNode<P>* parent_;  // kept by the lineage
+    const RddNode<S>* source_;
+    std::shared_ptr<const Stage> stage_;
+    std::shared_ptr<const LastStage> last_;
+};
+
+/// How to compute an RDD: its node, and the fused stage that leads from a source node to it.
+template <class T_, class S_, class Stage_>
+struct Plan {
+    using T = T_;
+    using S = S_;
+    using Stage = Stage_;
+
+    std::shared_ptr<RddNode<T>> node;
+    std::shared_ptr<RddNode<S>> source;
+    std::shared_ptr<const Stage> stage;
+
+    /// Calls `sink` for every element of a partition, in order, inside the fused loop. What it gets is of type `T` or, for text, a
+    /// view; it must not be kept beyond the call unless converted to `Owned<T>`.
+    template <class Sink>
+    void drive(int partition, TaskContext& context, Sink&& sink) const {
+        if constexpr (!IsIdentity<Stage>::value) {
+            if (!hasEdge(node.get(), source.get())) {
+                Stage copy(*stage);
+                CursorPtr<S> cursor = source->iterator(partition, context);
+                for (Chunk<S> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+                    context.checkCancelled();
+                    forEachIn(chunk, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
+                }
+                return;
+            }
+        }
+        CursorPtr<T> cursor = node->iterator(partition, context);
+        for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+            context.checkCancelled();
+            forEachIn(chunk, sink);
+        }
+    }
+};
+
+/// Adds a step to a plan. `makeStep(op)` makes it for a given node and element form.
+/// `FusedStep` acts on what the stage so far emits, `LastStep` on stored elements of the parent's type.
+template <class PlanT, class MakeFused, class MakeLast>
+auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, bool keepsPartitioner, MakeFused makeFused,
+                MakeLast makeLast) {
+    using P = typename PlanT::T;
+    using S = typename PlanT::S;
+    using FusedStep = decltype(makeFused(static_cast<const RddBase*>(nullptr)));
+    using LastStep = decltype(makeLast(static_cast<const RddBase*>(nullptr)));
+    using T = typename FusedStep::Out;
+    static_assert(std::is_same_v<T, typename LastStep::Out>,
+                  "the function gives another type for a std::string than for a std::string_view");
+    using Stage = FusedStage<typename PlanT::Stage, FusedStep>;
+    using Node = NarrowNode<S, Stage, P, LastStep>;
+    auto node = std::make_shared<Node>(plan.node, plan.source, operatorName, callSite,
+                                       keepsPartitioner ? plan.node->partitioner() : std::nullopt);
+    auto stage = std::make_shared<const Stage>(Stage{*plan.stage, makeFused(node.get())});
+    if constexpr (std::is_same_v<Stage, FusedStage<IdentityStage<P>, LastStep>>) {
+        node->setStages(stage, stage);
+    } else {
+        node->setStages(stage, std::make_shared<const FusedStage<IdentityStage<P>, LastStep>>(
+                                   FusedStage<IdentityStage<P>, LastStep>{IdentityStage<P>{}, makeLast(node.get())}));
+    }
+    return Plan<T, S, Stage>{std::move(node), plan.source, std::move(stage)};
+}
+
+}  // namespace dstream::detail
