@@ -1,2 +1,4 @@
 // Somebody else's program: it sees nothing but what dstream::streaming gives it.
-int main() { return 0; }
+int main() {
+    return 0;
+}
