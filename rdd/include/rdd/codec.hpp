@@ -1,5 +1,9 @@
 #pragma once
 
+#include "rdd/bytes.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/time.hpp"
+
 #include <algorithm>
 #include <array>
 #include <concepts>
@@ -16,10 +20,6 @@
 #include <unordered_set>
 #include <utility>
 #include <vector>
-
-#include "rdd/bytes.hpp"
-#include "rdd/exceptions.hpp"
-#include "rdd/time.hpp"
 
 /// Lets a codec that DSTREAM_CODEC or DSTREAM_BOOST_CODEC declares be found beside its type as well as in the global
 /// namespace.
@@ -49,11 +49,10 @@ struct Codec;
 
 /// A type whose blocks can go to disk, to a log or out of the process.
 template <class T>
-concept Codable =
-    requires(ByteWriter& writer, ByteReader& reader, std::span<const T> elements, std::vector<T>& block) {
-        Codec<T>::write(writer, elements);
-        Codec<T>::read(reader, block);
-    };
+concept Codable = requires(ByteWriter& writer, ByteReader& reader, std::span<const T> elements, std::vector<T>& block) {
+    Codec<T>::write(writer, elements);
+    Codec<T>::read(reader, block);
+};
 
 /// Returns the name of a type as written in C++, "shop::Click".
 std::string typeName(const std::type_info& type);
@@ -293,7 +292,7 @@ struct ValueCodec<T> {
 };
 
 template <class T>
-    requires std::same_as<T, Time> || std::same_as<T, Duration>
+requires std::same_as<T, Time> || std::same_as<T, Duration>
 struct ValueCodec<T> {
     static constexpr bool kRows = true;
     static constexpr size_t kFixedBytes = 8;
@@ -342,7 +341,8 @@ struct PartsCodec {
             (writeColumn<Part>(writer, block.size(),
                                [place = block.begin()]() mutable -> const Part& { return std::get<I>(*place++); }),
              ...);
-        }(std::index_sequence_for<Part...>{});
+        }
+        (std::index_sequence_for<Part...>{});
     }
     static void getColumns(ByteReader& reader, size_t count, std::vector<T>& block) {
         // A braced list is evaluated from left to right.
@@ -361,7 +361,9 @@ struct ValueCodec<std::pair<A, B>> : PartsCodec<std::pair<A, B>, A, B> {
 
 template <Codable A, Codable... B>
 struct ValueCodec<std::tuple<A, B...>> : PartsCodec<std::tuple<A, B...>, A, B...> {
-    static std::string name() { return "tuple<" + codecName<A>() + (std::string() + ... + ("," + codecName<B>())) + ">"; }
+    static std::string name() {
+        return "tuple<" + codecName<A>() + (std::string() + ... + ("," + codecName<B>())) + ">";
+    }
 };
 
 template <Codable T>
@@ -417,7 +419,8 @@ struct SequenceCodec {
             for (const auto& element : value) putElement(writer, element);
             writer.patchU32(start, length(value));
         } else {
-            writeColumn<Element>(writer, length(value), [place = value.begin()]() mutable { return Element(*place++); });
+            writeColumn<Element>(writer, length(value),
+                                 [place = value.begin()]() mutable { return Element(*place++); });
         }
     }
     static void get(ByteReader& reader, Container& value) {
@@ -498,8 +501,7 @@ struct ValueCodec<std::unordered_map<K, V>> : SequenceCodec<std::unordered_map<K
     static std::string name() { return "unordered_map<" + codecName<K>() + "," + codecName<V>() + ">"; }
 };
 template <Codable T, size_t N>
-    requires(N > 0)
-struct ValueCodec<std::array<T, N>> {
+requires(N > 0) struct ValueCodec<std::array<T, N>> {
     static constexpr bool kRows = true;
     static constexpr size_t kFixedBytes = detail::kFixedBytes<T> * N;
     static std::string name() { return "array<" + codecName<T>() + "," + std::to_string(N) + ">"; }
@@ -516,14 +518,16 @@ struct ValueCodec<std::array<T, N>> {
 
 template <class T>
 concept Walkable = std::is_class_v<T> && std::default_initializable<T> &&
-                   requires(T& value, WriteArchive& writing, ReadArchive& reading, unsigned version) {
-                       value.serialize(writing, version);
-                       value.serialize(reading, version);
-                   };
+    requires(T& value, WriteArchive& writing, ReadArchive& reading, unsigned version) {
+    value.serialize(writing, version);
+    value.serialize(reading, version);
+};
 
 /// A type that declares its codec by a macro.
 template <class T>
-concept Declared = requires { dstreamCodecOf(std::type_identity<T>{}, DstreamCodecTag{}); };
+concept Declared = requires {
+    dstreamCodecOf(std::type_identity<T>{}, DstreamCodecTag{});
+};
 
 template <class T>
 using DeclaredCodec = decltype(dstreamCodecOf(std::type_identity<T>{}, DstreamCodecTag{}));
@@ -598,11 +602,12 @@ WriteArchive& WriteArchive::operator&(const U& member) {
     if constexpr (detail::NameValue<U>) {
         return *this & member.const_value();
     } else if constexpr (std::is_array_v<U>) {
-        for (const auto& element : member) *this & element;
+        for (const auto& element : member) *this& element;
     } else {
-        static_assert(Codable<U>,
-                      "this member has no Codec: give its type a public member serialize(Archive&, unsigned), specialise "
-                      "dstream::Codec, or send the whole type through Boost archives with DSTREAM_BOOST_CODEC");
+        static_assert(
+            Codable<U>,
+            "this member has no Codec: give its type a public member serialize(Archive&, unsigned), specialise "
+            "dstream::Codec, or send the whole type through Boost archives with DSTREAM_BOOST_CODEC");
         detail::putValue<U>(writer_, member);
     }
     return *this;
@@ -614,7 +619,7 @@ ReadArchive& ReadArchive::operator&(U&& member) {
     if constexpr (detail::NameValue<Member>) {
         return *this & member.value();
     } else if constexpr (std::is_array_v<Member>) {
-        for (auto& element : member) *this & element;
+        for (auto& element : member) *this& element;
     } else {
         static_assert(Codable<Member>, "this member has no Codec");
         detail::getValue<Member>(reader_, member);
@@ -628,11 +633,11 @@ ReadArchive& ReadArchive::operator&(U&& member) {
 /// is called with; use it where the type is declared, outside of it. Data of a newer version is refused.
 ///
 ///     DSTREAM_CODEC(Click, "shop.Click", 2)
-#define DSTREAM_CODEC(Type, codecName_, codecVersion_)                           \
-    inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) {    \
-        struct Info {                                                            \
-            static constexpr const char* declaredName() { return codecName_; }   \
+#define DSTREAM_CODEC(Type, codecName_, codecVersion_)                            \
+    inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) {     \
+        struct Info {                                                             \
+            static constexpr const char* declaredName() { return codecName_; }    \
             static constexpr uint32_t declaredVersion() { return codecVersion_; } \
-        };                                                                       \
-        return ::dstream::detail::NamedCodec<Type, Info>{};                      \
+        };                                                                        \
+        return ::dstream::detail::NamedCodec<Type, Info>{};                       \
     }

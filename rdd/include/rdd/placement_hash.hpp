@@ -1,5 +1,8 @@
 #pragma once
 
+#include "rdd/codec.hpp"
+#include "rdd/time.hpp"
+
 #include <bit>
 #include <cmath>
 #include <concepts>
@@ -16,9 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "rdd/codec.hpp"
-#include "rdd/time.hpp"
-
 namespace dstream {
 
 namespace detail {
@@ -31,7 +31,9 @@ constexpr uint64_t mix64(uint64_t z) {
 }
 
 /// Adds the hash of the next part to the hash of those before it; the order matters.
-constexpr uint64_t combineHash(uint64_t before, uint64_t next) { return mix64(before + 0x9E3779B97F4A7C15) + next; }
+constexpr uint64_t combineHash(uint64_t before, uint64_t next) {
+    return mix64(before + 0x9E3779B97F4A7C15) + next;
+}
 
 /// XXH3-64 with seed 0 of any length, by the library.
 uint64_t xxh3Long(const void* data, size_t size) noexcept;
@@ -70,9 +72,11 @@ inline uint64_t xxh3(std::string_view bytes) noexcept {
         return h ^ (h >> 28);
     }
     if (size > 0) {
-        const auto byte = [data](size_t index) { return static_cast<uint32_t>(static_cast<unsigned char>(data[index])); };
+        const auto byte = [data](size_t index) {
+            return static_cast<uint32_t>(static_cast<unsigned char>(data[index]));
+        };
         uint64_t h = (byte(0) << 16 | byte(size >> 1) << 24 | byte(size - 1) | static_cast<uint32_t>(size) << 8) ^
-                     uint64_t{0x87275A9B};
+                     uint64_t { 0x87275A9B };
         h = (h ^ (h >> 33)) * 0xC2B2AE3D27D4EB4F;
         h = (h ^ (h >> 29)) * 0x165667B19E3779F9;
         return h ^ (h >> 32);
@@ -87,12 +91,11 @@ inline uint64_t xxh3(std::string_view bytes) noexcept {
 ///
 /// Integers and enums: a mix of the value widened to int64, so that int32 and int64 agree. Floating point: the bits of
 /// the double, -0.0 as +0.0 and one NaN. Strings, views and bytes: XXH3-64 with seed 0. Pair, tuple, optional, vector:
-/// their parts in order. Another type with a Codec: XXH3-64 of the bytes of one value, without its version. Or specialise.
+/// their parts in order. Another type with a Codec: XXH3-64 of the bytes of one value, without its version. Or
+/// specialise.
 template <class T>
 struct PlacementHash {
-    uint64_t operator()(const T& value) const noexcept
-        requires Codable<T>
-    {
+    uint64_t operator()(const T& value) const noexcept requires Codable<T> {
         static thread_local ByteWriter writer;
         // Taken out of the thread's slot, for the codec may itself ask for a hash.
         ByteWriter bytes = std::exchange(writer, ByteWriter());
@@ -116,13 +119,13 @@ concept Hashable = requires(const T& value) {
 
 /// Returns the placement hash of any key, a view or an owning one.
 template <class T>
-    requires Hashable<T>
-uint64_t placementHash(const T& value) noexcept {
+requires Hashable<T> uint64_t placementHash(const T& value)
+noexcept {
     return PlacementHash<T>{}(value);
 }
 
 template <class T>
-    requires std::integral<T> || std::is_enum_v<T>
+requires std::integral<T> || std::is_enum_v<T>
 struct PlacementHash<T> {
     constexpr uint64_t operator()(T value) const noexcept {
         return detail::mix64(static_cast<uint64_t>(static_cast<int64_t>(value)));
@@ -139,13 +142,13 @@ struct PlacementHash<T> {
 };
 
 template <class T>
-    requires std::same_as<T, Time> || std::same_as<T, Duration>
+requires std::same_as<T, Time> || std::same_as<T, Duration>
 struct PlacementHash<T> {
     constexpr uint64_t operator()(T value) const noexcept { return PlacementHash<int64_t>{}(value.milliseconds()); }
 };
 
 template <class T>
-    requires std::same_as<T, std::string> || std::same_as<T, std::string_view>
+requires std::same_as<T, std::string> || std::same_as<T, std::string_view>
 struct PlacementHash<T> {
     uint64_t operator()(std::string_view value) const noexcept { return detail::xxh3(value); }
 };
@@ -156,8 +159,7 @@ concept ByteSized = std::same_as<T, std::byte> || std::same_as<T, char> || std::
 }
 
 template <class T>
-    requires(std::same_as<T, std::span<const std::byte>> || std::same_as<T, std::span<std::byte>>)
-struct PlacementHash<T> {
+requires(std::same_as<T, std::span<const std::byte>> || std::same_as<T, std::span<std::byte>>) struct PlacementHash<T> {
     uint64_t operator()(std::span<const std::byte> value) const noexcept { return detail::xxh3(asText(value)); }
 };
 

@@ -56,9 +56,15 @@ private:
     int64_t millis_ = 0;
 };
 
-constexpr Duration Milliseconds(int64_t millis) { return Duration(millis); }
-constexpr Duration Seconds(int64_t seconds) { return Duration(seconds * 1000); }
-constexpr Duration Minutes(int64_t minutes) { return Duration(minutes * 60000); }
+constexpr Duration Milliseconds(int64_t millis) {
+    return Duration(millis);
+}
+constexpr Duration Seconds(int64_t seconds) {
+    return Duration(seconds * 1000);
+}
+constexpr Duration Minutes(int64_t minutes) {
+    return Duration(minutes * 60000);
+}
 
 /// The factories of the reference's Java API; the same as Milliseconds, Seconds and Minutes.
 struct Durations {

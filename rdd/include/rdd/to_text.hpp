@@ -35,13 +35,13 @@ concept WithToString = requires(const T& value) {
 };
 
 template <class T>
-concept Streamable = requires(std::ostream& out, const T& value) { out << value; };
+concept Streamable = requires(std::ostream& out, const T& value) {
+    out << value;
+};
 
 template <class T>
 struct Text {
-    static void append(std::string& out, const T& value)
-        requires(WithToString<T> || Streamable<T>)
-    {
+    static void append(std::string& out, const T& value) requires(WithToString<T> || Streamable<T>) {
         if constexpr (WithToString<T>) {
             out += value.toString();
         } else {
@@ -53,7 +53,9 @@ struct Text {
 };
 
 template <class T>
-concept Printable = requires(std::string& out, const T& value) { Text<T>::append(out, value); };
+concept Printable = requires(std::string& out, const T& value) {
+    Text<T>::append(out, value);
+};
 
 }  // namespace detail
 
@@ -76,7 +78,9 @@ std::string toText(const T& value) {
     detail::Text<T>::append(out, value);
     return out;
 }
-inline std::string toText(const char* value) { return value; }
+inline std::string toText(const char* value) {
+    return value;
+}
 
 namespace detail {
 
