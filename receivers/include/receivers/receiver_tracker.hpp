@@ -1,0 +1,70 @@
+#pragma once
+
+#include "rdd/clock.hpp"
+#include "rdd/spark_conf.hpp"
+#include "rdd/time.hpp"
+#include "receivers/received_block.hpp"
+#include "receivers/receiver.hpp"
+#include "receivers/receiver_info.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+namespace dstream {
+
+/// Runs the receivers of a streaming program and hands the blocks they store to batches: each block to exactly one, in
+/// the order of arrival. Knows nothing of what is computed. Thread-safe, but for start() and addReceiver().
+class ReceiverTracker {
+public:
+    /// @param events  hears of receivers; may be null
+    /// @param store   keeps the blocks; null: memoryBlockStore()
+    /// @param log     makes additions and allocations durable; may be null
+    /// @throws IllegalArgumentException  for wrong receiver settings
+    ReceiverTracker(const SparkConf& conf, std::shared_ptr<Clock> clock,
+                    std::shared_ptr<ReceiverEvents> events = nullptr,
+                    std::shared_ptr<ReceivedBlockStore> store = nullptr,
+                    std::shared_ptr<BlockTrackerLog> log = nullptr);
+    /// Stops at once.
+    ~ReceiverTracker();
+    ReceiverTracker(const ReceiverTracker&) = delete;
+    ReceiverTracker& operator=(const ReceiverTracker&) = delete;
+
+    /// Takes a receiver in and tells it its stream id.
+    /// @throws IllegalStateException  after start()
+    void addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver);
+    /// Starts all receivers, each on threads of its own, and returns at once.
+    /// @throws IllegalStateException  when called twice or for a receiver that belongs to another stream
+    void start();
+    /// Has the receivers stop and waits until what they have received is stored: at most 10 s of the clock, and without
+    /// limit if `graceful`. No block is added afterwards. A receiver that does not stop is logged and left alone. May
+    /// be repeated.
+    void stop(bool graceful);
+
+    /// Gives all blocks that wait to the batch, unless a batch of this time or a later one has been given some before.
+    void allocateBlocksToBatch(Time batchTime);
+    /// The blocks of one stream in a batch, in the order of arrival.
+    std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
+    BlocksByStream blocksOfBatch(Time batchTime) const;
+    bool hasUnallocatedBlocks() const;
+    /// Waits until no block waits for a batch; false when `stop` was requested first.
+    bool waitUntilAllAllocated(std::stop_token stop) const;
+    /// Forgets the batches before `threshold`. Their blocks are freed when nobody else refers to them.
+    /// @throws IllegalArgumentException  when `threshold` is not in the past
+    void cleanupOldBlocksAndBatches(Time threshold);
+
+    /// Sets the rate limit of a stream's receiver.
+    void sendRateUpdate(int streamId, int64_t recordsPerSecond);
+    /// The receivers that have been registered, by stream id.
+    std::vector<ReceiverInfo> receivers() const;
+    /// What a receiver has done; zeros for an unknown stream.
+    ReceiverMetrics metrics(int streamId) const;
+
+private:
+    class Core;
+    std::shared_ptr<Core> core_;
+};
+
+}  // namespace dstream

@@ -1,0 +1,253 @@
+#include "receivers/receiver_tracker.hpp"
+
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+#include "received_block_tracker.hpp"
+#include "receiver_supervisor.hpp"
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+namespace dstream {
+
+namespace {
+
+constexpr const char* kComponent = "receivers";
+constexpr int64_t kStopTimeoutMs = 10'000;
+
+std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const SparkConf& conf,
+                                                                     std::shared_ptr<Clock> clock,
+                                                                     std::shared_ptr<ReceivedBlockStore> store) {
+    auto environment = std::make_shared<detail::SupervisorEnvironment>();
+    environment->conf = conf;
+    environment->clock = std::move(clock);
+    environment->store = store ? std::move(store) : memoryBlockStore();
+    environment->generator = detail::BlockGeneratorSettings::from(conf);
+    environment->restartDelayMs = conf.getInt("spark.streaming.receiverRestartDelay", 2000);
+    if (environment->restartDelayMs < 0) {
+        throw IllegalArgumentException("spark.streaming.receiverRestartDelay must be 0 ms or more: " +
+                                       std::to_string(environment->restartDelayMs));
+    }
+    return environment;
+}
+
+}  // namespace
+
+/// Outlives the tracker while a receiver's thread still refers to it.
+class ReceiverTracker::Core final : public detail::SupervisorEndpoint, public std::enable_shared_from_this<Core> {
+public:
+    Core(std::shared_ptr<const detail::SupervisorEnvironment> environment, std::shared_ptr<ReceiverEvents> events,
+         std::shared_ptr<BlockTrackerLog> log)
+        : environment_(std::move(environment)), events_(std::move(events)), blocks_(std::move(log)) {}
+
+    void addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver) {
+        if (phase_ != Phase::kInitialized) {
+            throw IllegalStateException("receivers must be added before the tracker is started: stream " +
+                                        std::to_string(streamId));
+        }
+        if (!receiver) throw IllegalArgumentException("stream " + std::to_string(streamId) + " has no receiver: null");
+        receiver->streamId_ = streamId;
+        auto counters = std::make_shared<detail::ReceiverCounters>();
+        auto supervisor = std::make_shared<detail::ReceiverSupervisor>(std::move(receiver), streamId, environment_,
+                                                                       shared_from_this(), counters);
+        std::lock_guard lock(mutex_);
+        if (!streams_.try_emplace(streamId, Stream{std::move(supervisor), std::move(counters), {}}).second) {
+            throw IllegalStateException("stream " + std::to_string(streamId) + " has a receiver already");
+        }
+    }
+
+    void start() {
+        if (phase_ != Phase::kInitialized) throw IllegalStateException("the receivers have been started before");
+        std::vector<std::shared_ptr<detail::ReceiverSupervisor>> attached;
+        try {
+            for (const auto& supervisor : supervisors()) {
+                supervisor->attach();
+                attached.push_back(supervisor);
+            }
+        } catch (...) {
+            for (const auto& supervisor : attached) supervisor->detach();
+            throw;
+        }
+        phase_ = Phase::kStarted;
+        for (const auto& supervisor : attached) supervisor->launch();
+    }
+
+    void stop(bool graceful) {
+        Phase before = Phase::kStarted;
+        if (!phase_.compare_exchange_strong(before, Phase::kStopping) && before != Phase::kInitialized) return;
+        const auto running = before == Phase::kStarted ? supervisors() : decltype(supervisors()){};
+        for (const auto& supervisor : running) supervisor->end("Stopped by driver");
+        Clock& clock = *environment_->clock;
+        const int64_t until = clock.getTimeMillis() + kStopTimeoutMs;
+        for (const auto& supervisor : running) clock.waitTillTime(until, supervisor->ended());
+        for (const auto& supervisor : running) {
+            if (graceful) supervisor->waitUntilEnded();
+            supervisor->release();
+        }
+        phase_ = Phase::kStopped;
+        std::lock_guard lock(mutex_);
+        for (auto& entry : streams_) entry.second.supervisor.reset();
+    }
+
+    bool registerReceiver(int streamId, const std::string& name) override {
+        if (phase_ != Phase::kStarted) return false;
+        notify(streamId, &ReceiverEvents::receiverStarted,
+               [&](ReceiverInfo& info) { info = {streamId, name, true, "localhost", "driver", "", "", -1}; });
+        return true;
+    }
+
+    void deregisterReceiver(int streamId, const std::string& message, std::exception_ptr error) override {
+        const std::string text = detail::describe(error);
+        logMessage(error ? LogLevel::kError : LogLevel::kInfo, kComponent,
+                   "Deregistered receiver for stream " + std::to_string(streamId) + ": " + message +
+                       (error ? " - " + text : ""));
+        notify(streamId, &ReceiverEvents::receiverStopped, [&](ReceiverInfo& info) {
+            info.active = false;
+            info.lastErrorMessage = message;
+            info.lastError = text;
+            info.lastErrorTime = error ? environment_->clock->getTimeMillis() : -1;
+        });
+    }
+
+    void reportReceiverError(int streamId, const std::string& message, std::exception_ptr error) override {
+        const std::string text = detail::describe(error);
+        logMessage(LogLevel::kWarn, kComponent,
+                   "Error reported by receiver for stream " + std::to_string(streamId) + ": " + message +
+                       (error ? " - " + text : ""));
+        notify(streamId, &ReceiverEvents::receiverError, [&](ReceiverInfo& info) {
+            info.streamId = streamId;
+            info.lastErrorMessage = message;
+            info.lastError = text;
+            info.lastErrorTime = environment_->clock->getTimeMillis();
+        });
+    }
+
+    bool addBlock(ReceivedBlockInfo info) override {
+        const Phase phase = phase_;
+        return (phase == Phase::kStarted || phase == Phase::kStopping) && blocks_.addBlock(std::move(info));
+    }
+
+    void sendRateUpdate(int streamId, int64_t recordsPerSecond) {
+        std::shared_ptr<detail::ReceiverSupervisor> supervisor;
+        {
+            std::lock_guard lock(mutex_);
+            if (const auto stream = streams_.find(streamId); stream != streams_.end()) {
+                supervisor = stream->second.supervisor;
+            }
+        }
+        if (supervisor && phase_ == Phase::kStarted) supervisor->updateRate(recordsPerSecond);
+    }
+
+    std::vector<ReceiverInfo> receivers() const {
+        std::lock_guard lock(mutex_);
+        std::vector<ReceiverInfo> infos;
+        for (const auto& entry : streams_) {
+            if (entry.second.info.streamId >= 0) infos.push_back(entry.second.info);
+        }
+        return infos;
+    }
+
+    ReceiverMetrics metrics(int streamId) const {
+        std::lock_guard lock(mutex_);
+        const auto stream = streams_.find(streamId);
+        return stream == streams_.end() ? ReceiverMetrics() : stream->second.counters->snapshot();
+    }
+
+    detail::ReceivedBlockTracker& blocks() { return blocks_; }
+    int64_t now() const { return environment_->clock->getTimeMillis(); }
+
+private:
+    enum class Phase { kInitialized, kStarted, kStopping, kStopped };
+    struct Stream {
+        std::shared_ptr<detail::ReceiverSupervisor> supervisor;  // refers back to this object until the stop
+        std::shared_ptr<detail::ReceiverCounters> counters;
+        ReceiverInfo info;
+    };
+
+    std::vector<std::shared_ptr<detail::ReceiverSupervisor>> supervisors() const {
+        std::lock_guard lock(mutex_);
+        std::vector<std::shared_ptr<detail::ReceiverSupervisor>> all;
+        for (const auto& entry : streams_) all.push_back(entry.second.supervisor);
+        return all;
+    }
+
+    template <class Change>
+    void notify(int streamId, void (ReceiverEvents::*event)(const ReceiverInfo&), Change change) {
+        ReceiverInfo info;
+        {
+            std::lock_guard lock(mutex_);
+            change(streams_.at(streamId).info);
+            info = streams_.at(streamId).info;
+        }
+        if (!events_) return;
+        try {
+            ((*events_).*event)(info);
+        } catch (...) {
+            logMessage(LogLevel::kError, kComponent,
+                       "a receiver event could not be delivered: " + detail::describe(std::current_exception()));
+        }
+    }
+
+    const std::shared_ptr<const detail::SupervisorEnvironment> environment_;
+    const std::shared_ptr<ReceiverEvents> events_;
+    detail::ReceivedBlockTracker blocks_;
+    std::atomic<Phase> phase_ = Phase::kInitialized;
+    mutable std::mutex mutex_;  // guards streams_
+    std::map<int, Stream> streams_;
+};
+
+ReceiverTracker::ReceiverTracker(const SparkConf& conf, std::shared_ptr<Clock> clock,
+                                 std::shared_ptr<ReceiverEvents> events, std::shared_ptr<ReceivedBlockStore> store,
+                                 std::shared_ptr<BlockTrackerLog> log)
+    : core_(std::make_shared<Core>(makeEnvironment(conf, std::move(clock), std::move(store)), std::move(events),
+                                   std::move(log))) {}
+
+ReceiverTracker::~ReceiverTracker() {
+    stop(false);
+}
+
+void ReceiverTracker::addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver) {
+    core_->addReceiver(streamId, std::move(receiver));
+}
+void ReceiverTracker::start() {
+    core_->start();
+}
+void ReceiverTracker::stop(bool graceful) {
+    core_->stop(graceful);
+}
+
+void ReceiverTracker::allocateBlocksToBatch(Time batchTime) {
+    core_->blocks().allocateBlocksToBatch(batchTime);
+}
+std::vector<ReceivedBlockInfo> ReceiverTracker::blocksOfBatch(Time batchTime, int streamId) const {
+    return core_->blocks().blocksOfBatch(batchTime, streamId);
+}
+BlocksByStream ReceiverTracker::blocksOfBatch(Time batchTime) const {
+    return core_->blocks().blocksOfBatch(batchTime);
+}
+bool ReceiverTracker::hasUnallocatedBlocks() const {
+    return core_->blocks().hasUnallocatedBlocks();
+}
+bool ReceiverTracker::waitUntilAllAllocated(std::stop_token stop) const {
+    return core_->blocks().waitUntilAllAllocated(std::move(stop));
+}
+void ReceiverTracker::cleanupOldBlocksAndBatches(Time threshold) {
+    if (threshold.milliseconds() >= core_->now()) {
+        throw IllegalArgumentException("batches can be forgotten only up to a time in the past: " +
+                                       threshold.toString() + ", it is " + Time(core_->now()).toString());
+    }
+    core_->blocks().cleanup(threshold);
+}
+
+void ReceiverTracker::sendRateUpdate(int streamId, int64_t recordsPerSecond) {
+    core_->sendRateUpdate(streamId, recordsPerSecond);
+}
+std::vector<ReceiverInfo> ReceiverTracker::receivers() const {
+    return core_->receivers();
+}
+ReceiverMetrics ReceiverTracker::metrics(int streamId) const {
+    return core_->metrics(streamId);
+}
+
+}  // namespace dstream
