@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "rdd/exceptions.hpp"
 #include "rdd/owned.hpp"
@@ -60,5 +63,23 @@ public:
     /// @throws IllegalArgumentException  when n is negative (0 is allowed)
     explicit HashPartitioner(int n);
 };
+
+/// The last argument of a shuffling operator: nothing (the default partitioner rule), a number of partitions, or a Partitioner.
+class PartitionChoice {
+public:
+    PartitionChoice() = default;
+    PartitionChoice(int numPartitions) : partitioner_(HashPartitioner(numPartitions)) {}          // NOLINT: as ported
+    PartitionChoice(Partitioner partitioner) : partitioner_(std::move(partitioner)) {}            // NOLINT: as ported
+    const std::optional<Partitioner>& partitioner() const { return partitioner_; }
+
+private:
+    std::optional<Partitioner> partitioner_;
+};
+
+class RddBase;
+
+/// The reference's rule: among inputs with a partitioner the one with most partitions, if it is near enough to the largest input
+/// (or `spark.default.parallelism`); else a HashPartitioner.
+Partitioner defaultPartitioner(const std::vector<const RddBase*>& rdds);
 
 }  // namespace dstream

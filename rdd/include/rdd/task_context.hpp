@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -84,6 +85,8 @@ public:
 
     /// Elements per chunk at the edges between operators.
     std::size_t chunkSize() const { return chunkSize_; }
+    /// Lowers the chunk size for the rest of the task, where only a few elements are wanted.
+    void limitChunkSize(std::size_t size) { chunkSize_ = std::max<std::size_t>(1, std::min(size, fullChunkSize_)); }
     /// Ends the task here when its job was cancelled. Called once a chunk.
     void checkCancelled() const {
         if (isInterrupted()) throw detail::TaskCancelled{};
@@ -109,6 +112,7 @@ private:
     int attemptNumber_ = 0;
     int64_t taskAttemptId_ = 0;
     int64_t jobId_ = 0;
+    std::size_t fullChunkSize_ = 1024;
     std::size_t chunkSize_ = 1024;
     bool completed_ = false;
     bool failed_ = false;

@@ -24,15 +24,27 @@ public:
 };
 
 /// Rethrows the exception in flight with the operator's name and call site around it; passes on what is wrapped already.
-[[noreturn, gnu::cold]] void rethrowFrom(const RddBase* op);
+[[noreturn, gnu::cold]] void rethrowFrom(const char* operatorName, const CallSite& callSite);
+
+/// Names an operator whose functions run before its node exists, as on the map side of a shuffle.
+class OperatorInfo {
+public:
+    OperatorInfo(const char* name, CallSite callSite) : name_(name), callSite_(callSite) {}
+    const char* operatorName() const { return name_; }
+    const CallSite& callSite() const { return callSite_; }
+
+private:
+    const char* name_;
+    CallSite callSite_;
+};
 
 /// Calls the user's function and names the operator in what it throws.
-template <class Call>
-decltype(auto) guarded(const RddBase* op, Call&& call) {
+template <class Operator, class Call>
+decltype(auto) guarded(const Operator* op, Call&& call) {
     try {
         return call();
     } catch (...) {
-        rethrowFrom(op);
+        rethrowFrom(op->operatorName(), op->callSite());
     }
 }
 

@@ -1,0 +1,114 @@
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "rdd/detail/array.hpp"
+#include "rdd/owned.hpp"
+
+namespace dstream::detail {
+
+/// Equality of keys, where NaN equals itself; a view equals the text it shows.
+template <class A, class B>
+bool sameKey(const A& a, const B& b) {
+    if constexpr (std::is_floating_point_v<A>) {
+        return a == b || (std::isnan(a) && std::isnan(b));
+    } else if constexpr (std::is_same_v<A, B> || requires { a == b; }) {
+        return a == b;
+    } else {
+        return convertElement<B>(a) == b;
+    }
+}
+
+/// Keys to values by open addressing. Entries lie densely in the order their keys were first seen, the hash beside them; the slots
+/// hold 32 bits of the hash and the entry's index. So the order of a result does not depend on hashes, iterating is a scan, and
+/// growing touches no key. A lookup goes by any form of the key; only a new key is made owning.
+/// Slots are chosen by the hash's upper bits: its lower ones have already chosen the partition.
+template <class K, class C>
+class FlatTable {
+public:
+    using Entry = std::pair<K, C>;
+
+    FlatTable() = default;
+
+    std::size_t size() const { return entries_.size(); }
+    bool empty() const { return entries_.empty(); }
+    std::vector<Entry>& entries() { return entries_; }
+    const std::vector<Entry>& entries() const { return entries_; }
+    std::vector<uint64_t>& hashes() { return hashes_; }
+
+    void reserve(std::size_t n) {
+        entries_.reserve(n);
+        hashes_.reserve(n);
+        if (n * 2 > slots_.size()) rehash(std::bit_ceil(n * 2));
+    }
+
+    /// Finds the entry of `key`; null when there is none.
+    template <class Key>
+    Entry* find(uint64_t hash, const Key& key) {
+        if (slots_.empty()) return nullptr;
+        for (std::size_t i = hash >> shift_;; i = (i + 1) & mask_) {
+            const uint64_t slot = slots_[i];
+            if (slot == 0) return nullptr;
+            if (static_cast<uint32_t>(slot >> 32) == static_cast<uint32_t>(hash)) {
+                Entry& entry = entries_[static_cast<uint32_t>(slot) - 1];
+                if (sameKey(entry.first, key)) return &entry;
+            }
+        }
+    }
+
+    /// Calls `merge(value)` for a key that is there, else adds it with the value that `make()` returns.
+    template <class Key, class Make, class Merge>
+    void upsert(uint64_t hash, Key&& key, Make&& make, Merge&& merge) {
+        if ((entries_.size() + 1) * 2 > slots_.size()) rehash(slots_.empty() ? 32 : slots_.size() * 2);
+        std::size_t i = hash >> shift_;
+        for (;; i = (i + 1) & mask_) {
+            const uint64_t slot = slots_[i];
+            if (slot == 0) break;
+            if (static_cast<uint32_t>(slot >> 32) == static_cast<uint32_t>(hash)) {
+                Entry& entry = entries_[static_cast<uint32_t>(slot) - 1];
+                if (sameKey(entry.first, key)) {
+                    merge(entry.second);
+                    return;
+                }
+            }
+        }
+        entries_.emplace_back(convertElement<K>(std::forward<Key>(key)), make());
+        hashes_.push_back(hash);
+        slots_[i] = (static_cast<uint64_t>(static_cast<uint32_t>(hash)) << 32) | static_cast<uint32_t>(entries_.size());
+    }
+
+    void clear() {
+        entries_.clear();
+        hashes_.clear();
+        std::fill(slots_.begin(), slots_.end(), 0);
+    }
+
+    std::size_t memoryBytes() const {
+        return entries_.capacity() * sizeof(Entry) + hashes_.capacity() * sizeof(uint64_t) + slots_.size() * sizeof(uint64_t);
+    }
+
+private:
+    void rehash(std::size_t capacity) {
+        slots_.assign(capacity, 0);
+        mask_ = capacity - 1;
+        shift_ = 64 - std::countr_zero(capacity);
+        for (std::size_t n = 0; n < hashes_.size(); ++n) {
+            std::size_t i = hashes_[n] >> shift_;
+            while (slots_[i] != 0) i = (i + 1) & mask_;
+            slots_[i] = (static_cast<uint64_t>(static_cast<uint32_t>(hashes_[n])) << 32) | static_cast<uint32_t>(n + 1);
+        }
+    }
+
+    std::vector<Entry> entries_;
+    std::vector<uint64_t> hashes_;
+    std::vector<uint64_t> slots_;
+    std::size_t mask_ = 0;
+    int shift_ = 0;
+};
+
+}  // namespace dstream::detail

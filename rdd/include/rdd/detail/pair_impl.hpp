@@ -1,0 +1,663 @@
+#pragma once
+
+#include "rdd/detail/rdd_impl.hpp"
+
+// Bodies of the operators of RDDs of pairs; declared, with their documentation, in pair_ops.hpp.
+
+namespace dstream::detail {
+
+template <class PlanT>
+using KeyIn = typename PlanT::T::first_type;
+template <class PlanT>
+using OwnedKey = Owned<typename PlanT::T::first_type>;
+template <class PlanT>
+using OwnedValue = Owned<typename PlanT::T::second_type>;
+
+inline Partitioner choose(const PartitionChoice& choice, const std::vector<const RddBase*>& rdds) {
+    return choice.partitioner() ? *choice.partitioner() : defaultPartitioner(rdds);
+}
+
+// ---- narrow
+
+template <class PlanT, class F>
+auto mapValues(const PlanT& plan, F f, Where where) {
+    using P = typename PlanT::T;
+    const auto make = [&](const RddBase* op) { return MapValuesStep<P, F>{f, op}; };
+    return narrow(appendStep(plan, "mapValues", CallSite::from(where), true, make, make));
+}
+template <class PlanT, class F>
+auto flatMapValues(const PlanT& plan, F f, Where where) {
+    using P = typename PlanT::T;
+    const auto make = [&](const RddBase* op) { return FlatMapValuesStep<P, F>{f, op}; };
+    return narrow(appendStep(plan, "flatMapValues", CallSite::from(where), true, make, make));
+}
+template <int kIndex, class PlanT>
+auto component(const PlanT& plan, const char* name, Where where) {
+    const auto make = [](const RddBase*) { return ComponentStep<typename PlanT::T, kIndex>{}; };
+    return narrow(appendStep(plan, name, CallSite::from(where), false, make, make));
+}
+template <class PlanT>
+auto keys(const PlanT& plan, Where where) {
+    return component<0>(plan, "keys", where);
+}
+template <class PlanT>
+auto values(const PlanT& plan, Where where) {
+    return component<1>(plan, "values", where);
+}
+
+// ---- combining
+
+/// `sum = f(sum, value)` for functions that take the sum by value, by const reference or by reference.
+template <class F, class C, class V>
+void mergeInto(F& f, C& sum, const V& value) {
+    if constexpr (std::is_invocable_v<F&, C&&, const V&>) {
+        sum = std::invoke(f, std::move(sum), value);
+    } else {
+        sum = std::invoke(f, sum, value);
+    }
+}
+
+/// Reduce side of a shuffle without map-side combine.
+template <class K, class V, class Agg>
+class ReduceSideCombineNode final : public RddNode<std::pair<K, typename Agg::C>> {
+    using C = typename Agg::C;
+
+public:
+    ReduceSideCombineNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* name, CallSite callSite)
+        : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, name, callSite, shuffle->partitioner()),
+          shuffle_(shuffle.get()),
+          aggregator_(std::move(aggregator)) {}
+    const char* className() const override { return "ShuffledRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const override {
+        Agg agg(aggregator_);
+        FlatTable<K, C> table;
+        forEachShuffled<K, V>(*shuffle_, partition, context, [&](const std::pair<K, V>& pair, uint64_t hash) {
+            table.upsert(
+                hash, pair.first, [&] { return guarded(this, [&] { return agg.create(pair.second); }); },
+                [&](C& combined) { guarded(this, [&] { agg.mergeValue(combined, pair.second); }); });
+        });
+        return entriesCursor(table, context);
+    }
+
+    const ShuffleDependency* shuffle_;
+    const Agg aggregator_;
+};
+
+template <class PlanT, class Agg>
+auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, bool mapSideCombine, const char* name, Where where) {
+    using K = OwnedKey<PlanT>;
+    using V = OwnedValue<PlanT>;
+    using C = typename Agg::C;
+    using Pair = std::pair<K, C>;
+    const CallSite callSite = CallSite::from(where);
+    if (plan.node->partitioner() == partitioner) {
+        return makeRdd<Pair>(std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
+    }
+    if (mapSideCombine) {
+        auto shuffle =
+            std::make_shared<CombiningShuffle<PlanT, Agg>>(plan, partitioner, agg, OperatorInfo(name, callSite));
+        return makeRdd<Pair>(std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+    }
+    auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+    return makeRdd<Pair>(std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+}
+
+template <class C, class Create, class MergeValue, class MergeCombiners>
+auto makeAggregator(Create create, MergeValue mergeValue, MergeCombiners mergeCombiners) {
+    return Aggregator<C, Create, MergeValue, MergeCombiners>{std::move(create), std::move(mergeValue), std::move(mergeCombiners)};
+}
+
+template <class C, class PlanT, class Create, class MergeValue, class MergeCombiners>
+RDD<std::pair<OwnedKey<PlanT>, C>> combineByKey(const PlanT& plan, Create create, MergeValue mergeValue,
+                                                MergeCombiners mergeCombiners, const PartitionChoice& partitions,
+                                                bool mapSideCombine, const char* name, Where where) {
+    using V = OwnedValue<PlanT>;
+    return combineWith(
+        plan,
+        makeAggregator<C>(
+            [create](const auto& value) mutable { return C(std::invoke(create, convertElement<V>(value))); },
+            [mergeValue](C& sum, const auto& value) mutable {
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, V>) {
+                    mergeInto(mergeValue, sum, value);
+                } else {
+                    mergeInto(mergeValue, sum, convertElement<V>(value));
+                }
+            },
+            [mergeCombiners](C& sum, const C& other) mutable { mergeInto(mergeCombiners, sum, other); }),
+        choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
+}
+
+template <class PlanT, class F>
+RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> reduceByKey(const PlanT& plan, F f, const PartitionChoice& partitions,
+                                                               const char* name, Where where) {
+    using V = OwnedValue<PlanT>;
+    return combineByKey<V>(
+        plan, [](V value) { return value; }, f, f, partitions, true, name, where);
+}
+
+template <class PlanT>
+RDD<std::pair<OwnedKey<PlanT>, std::vector<OwnedValue<PlanT>>>> groupByKey(const PlanT& plan, const PartitionChoice& partitions,
+                                                                           bool mapSideCombine, const char* name, Where where) {
+    using V = OwnedValue<PlanT>;
+    using C = std::vector<V>;
+    return combineWith(
+        plan,
+        makeAggregator<C>(
+            [](const auto& value) {
+                C group;
+                group.push_back(convertElement<V>(value));
+                return group;
+            },
+            [](C& group, const auto& value) { group.push_back(convertElement<V>(value)); },
+            [](C& group, const C& other) { group.insert(group.end(), other.begin(), other.end()); }),
+        choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
+}
+
+template <class PlanT, class F>
+auto reduceByKeyLocally(const PlanT& plan, F f, Where where) {
+    using K = OwnedKey<PlanT>;
+    using V = OwnedValue<PlanT>;
+    if (plan.node->numPartitions() == 0) {
+        throw UnsupportedOperationException("reduceByKeyLocally at " + CallSite::from(where).toString() +
+                                            " needs an RDD with at least one partition");
+    }
+    auto parts = runOnAll(
+        plan, "reduceByKeyLocally", where,
+        [plan, f, op = OperatorInfo("reduceByKeyLocally", CallSite::from(where))](TaskContext& context) mutable {
+            FlatTable<K, V> table;
+            plan.drive(context.partitionId(), context, [&](auto&& element) {
+                table.upsert(
+                    PlacementHash<KeyIn<PlanT>>{}(element.first), element.first, [&] { return convertElement<V>(element.second); },
+                    [&](V& sum) { guarded(&op, [&] { mergeInto(f, sum, convertElement<V>(element.second)); }); });
+            });
+            return std::move(table.entries());
+        });
+    std::map<K, V> result;
+    for (auto& part : parts) {
+        for (auto& [key, value] : part) {
+            auto [at, isNew] = result.try_emplace(key, value);
+            if (!isNew) mergeInto(f, at->second, value);
+        }
+    }
+    return result;
+}
+
+template <class PlanT>
+RDD<std::pair<OwnedKey<PlanT>, int64_t>> countApproxDistinctByKey(const PlanT& plan, double relativeSD,
+                                                                  const PartitionChoice& partitions, Where where) {
+    const int p = HyperLogLog::precisionFor(relativeSD);
+    HyperLogLog::check(p, 0);
+    return combineWith(
+               plan,
+               makeAggregator<HyperLogLog>(
+                   [p](const auto& value) {
+                       HyperLogLog sketch(p);
+                       sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
+                       return sketch;
+                   },
+                   [](HyperLogLog& sketch, const auto& value) {
+                       sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
+                   },
+                   [](HyperLogLog& sketch, const HyperLogLog& other) { sketch.merge(other); }),
+               choose(partitions, {plan.node.get()}), true, "countApproxDistinctByKey", where)
+        .mapValues([](const HyperLogLog& sketch) { return sketch.estimate(); }, where);
+}
+
+template <class P>
+RDD<std::pair<Owned<typename P::first_type>, Owned<typename P::second_type>>> sampleByKey(
+    const std::shared_ptr<RddNode<P>>& node, bool withReplacement, std::map<Owned<typename P::first_type>, double> fractions,
+    std::optional<int64_t> seed, Where where) {
+    for (const auto& [key, fraction] : fractions) {
+        if (!(fraction >= 0)) {
+            throw IllegalArgumentException("sampleByKey needs fractions that are not negative: " + std::to_string(fraction));
+        }
+    }
+    return sampleBy<P>(
+        node, "sampleByKey", seed.value_or(randomSeed()),
+        [withReplacement, fractions = std::move(fractions)](PartitionRandom& random, const Owned<P>& pair) {
+            const auto at = fractions.find(pair.first);
+            const double fraction = at == fractions.end() ? 0 : at->second;
+            return withReplacement ? random.nextPoisson(fraction) : static_cast<int>(random.nextDouble() < fraction);
+        },
+        where);
+}
+
+// ---- placing
+
+template <class PlanT>
+RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> partitionBy(const PlanT& plan, Partitioner partitioner, const char* name,
+                                                               Where where) {
+    using K = OwnedKey<PlanT>;
+    using V = OwnedValue<PlanT>;
+    if constexpr (std::is_same_v<typename PlanT::T, std::pair<K, V>>) {
+        if (plan.node->partitioner() == partitioner) return RDD<std::pair<K, V>>(plan.node);
+    }
+    auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, std::move(partitioner));
+    return makeRdd<std::pair<K, V>>(
+        std::make_shared<ShuffledNode<K, V>>(std::move(shuffle), nullptr, name, CallSite::from(where)));
+}
+
+/// The key is the partition.
+class DirectPartitioner final : public KeyPartitioner<int32_t> {
+public:
+    explicit DirectPartitioner(int n) : n_(n) {}
+    int numPartitions() const override { return n_; }
+    int getPartition(const int32_t& key) const override { return key; }
+    bool equals(const PartitionerBase& other) const override { return this == &other; }
+
+private:
+    int n_;
+};
+
+template <class T>
+RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where) {
+    if (n < 1) {
+        throw IllegalArgumentException(std::string(name) + " needs a positive number of partitions: " + std::to_string(n));
+    }
+    if (shuffle) {
+        auto dealt = mapPartitions<T>(
+            node, name,
+            [n](int index, Iterator<T> part) {
+                PartitionRandom random(0, index);
+                return fromNext([part = std::make_shared<Iterator<T>>(std::move(part)), n,
+                                 at = static_cast<int32_t>(random.next() % static_cast<uint64_t>(n))]() mutable
+                                -> std::optional<std::pair<int32_t, Owned<T>>> {
+                    if (!part->hasNext()) return std::nullopt;
+                    at = (at + 1) % n;
+                    return std::pair<int32_t, Owned<T>>(at, convertElement<Owned<T>>(part->next()));
+                });
+            },
+            false, where);
+        return values(
+            partitionBy(dealt.plan(), Partitioner(std::make_shared<DirectPartitioner>(n)), name, where).plan(), where);
+    }
+    if constexpr (kIsView<T>) {
+        return coalesce<Owned<T>>(owning<T>(node, where).node(), n, false, name, where);
+    } else {
+        auto groups = neighbourGroups(node->numPartitions(), n);
+        typename GatherNode<T>::Places places(groups.size());
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            for (const int p : groups[i]) places[i].emplace_back(node.get(), p);
+        }
+        RddBase::Lineage lineage{std::make_shared<ListDependency>(node, std::move(groups))};
+        return makeRdd<T>(std::make_shared<GatherNode<T>>(node->context(), std::move(lineage), std::move(places), "CoalescedRDD",
+                                                          name, CallSite::from(where), std::nullopt));
+    }
+}
+
+// ---- several inputs by key
+
+/// One input of an operator that brings equal keys together: read as it is where it is partitioned as wanted, else shuffled.
+template <class PlanT>
+class KeyedInput {
+public:
+    using K = OwnedKey<PlanT>;
+    using V = OwnedValue<PlanT>;
+
+    KeyedInput(const PlanT& plan, const Partitioner& partitioner) : plan_(plan) {
+        if (!(plan.node->partitioner() == partitioner)) shuffle_ = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+    }
+    DependencyPtr dependency() const {
+        if (shuffle_) return shuffle_;
+        return std::make_shared<OneToOneDependency>(plan_.node);
+    }
+    /// Calls `f(pair, hash)` for each pair of the partition.
+    template <class F>
+    void forEach(int partition, TaskContext& context, F&& f) const {
+        if (shuffle_) {
+            forEachShuffled<K, V>(*shuffle_, partition, context, f);
+        } else {
+            plan_.drive(partition, context,
+                        [&](auto&& pair) { f(pair, PlacementHash<KeyIn<PlanT>>{}(pair.first)); });
+        }
+    }
+    /// What a cursor has to keep of a chunk-wise reading.
+    CursorPtr<std::pair<K, V>> cursor(int partition, TaskContext& context) const {
+        if (shuffle_) return blocksCursor<K, V>(context.core().fetchShuffle(*shuffle_, partition, context), context);
+        if constexpr (std::is_same_v<typename PlanT::T, std::pair<K, V>>) {
+            return plan_.node->iterator(partition, context);
+        } else {
+            return rangeCursor(Iterator<typename PlanT::T>(plan_.node->iterator(partition, context)), context.chunkSize());
+        }
+    }
+
+private:
+    PlanT plan_;
+    std::shared_ptr<const PlainShuffle<PlanT>> shuffle_;
+};
+
+template <class... Vs>
+struct GroupsOf {
+    using type = std::tuple<std::vector<Vs>...>;
+};
+template <class V, class W>
+struct GroupsOf<V, W> {
+    using type = std::pair<std::vector<V>, std::vector<W>>;
+};
+
+template <class K, class... Plans>
+class CoGroupNode final : public RddNode<std::pair<K, typename GroupsOf<OwnedValue<Plans>...>::type>> {
+    using Groups = typename GroupsOf<OwnedValue<Plans>...>::type;
+    using Pair = std::pair<K, Groups>;
+    using Inputs = std::tuple<KeyedInput<Plans>...>;
+
+public:
+    CoGroupNode(Inputs inputs, const Partitioner& partitioner, const std::shared_ptr<SparkContextCore>& context, const char* name,
+                CallSite callSite)
+        : RddNode<Pair>(context, std::apply([](auto&... input) { return RddBase::Lineage{input.dependency()...}; }, inputs), name,
+                        callSite, partitioner),
+          inputs_(std::move(inputs)) {}
+    const char* className() const override { return "CoGroupedRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        FlatTable<K, Groups> table;
+        gather(table, partition, context, std::index_sequence_for<Plans...>{});
+        return entriesCursor(table, context);
+    }
+    template <std::size_t... kIndex>
+    void gather(FlatTable<K, Groups>& table, int partition, TaskContext& context, std::index_sequence<kIndex...>) const {
+        (std::get<kIndex>(inputs_).forEach(partition, context,
+                                           [&](const auto& pair, uint64_t hash) {
+                                               const auto add = [&](Groups& groups) {
+                                                   auto& group = std::get<kIndex>(groups);
+                                                   using V = typename std::remove_cvref_t<decltype(group)>::value_type;
+                                                   group.push_back(convertElement<V>(pair.second));
+                                               };
+                                               table.upsert(
+                                                   hash, pair.first,
+                                                   [&] {
+                                                       Groups groups;
+                                                       add(groups);
+                                                       return groups;
+                                                   },
+                                                   add);
+                                           }),
+         ...);
+    }
+
+    const Inputs inputs_;
+};
+
+template <class First, class... Rest>
+auto cogroup(const PartitionChoice& partitions, Where where, const First& first, const Rest&... rest) {
+    using K = OwnedKey<First>;
+    const Partitioner partitioner = choose(partitions, {first.node.get(), rest.node.get()...});
+    using Node = CoGroupNode<K, First, Rest...>;
+    auto node = std::make_shared<Node>(
+        std::tuple<KeyedInput<First>, KeyedInput<Rest>...>(KeyedInput<First>(first, partitioner),
+                                                           KeyedInput<Rest>(rest, partitioner)...),
+        partitioner, first.node->context(), "cogroup", CallSite::from(where));
+    return makeRdd<typename Node::Element>(std::move(node));
+}
+
+enum class JoinKind { kInner, kLeft, kRight, kFull };
+
+template <JoinKind kKind, class V, class W>
+using Joined = std::pair<std::conditional_t<kKind == JoinKind::kRight || kKind == JoinKind::kFull, std::optional<V>, V>,
+                         std::conditional_t<kKind == JoinKind::kLeft || kKind == JoinKind::kFull, std::optional<W>, W>>;
+
+/// Joins a partition by a table of the left side, whose values of one key are chained, and a pass over the right one.
+template <JoinKind kKind, class LeftPlan, class RightPlan>
+class JoinNode final
+    : public RddNode<std::pair<OwnedKey<LeftPlan>, Joined<kKind, OwnedValue<LeftPlan>, OwnedValue<RightPlan>>>> {
+    using K = OwnedKey<LeftPlan>;
+    using V = OwnedValue<LeftPlan>;
+    using W = OwnedValue<RightPlan>;
+    using Out = Joined<kKind, V, W>;
+    using Pair = std::pair<K, Out>;
+    static constexpr bool kKeepsLeft = kKind == JoinKind::kLeft || kKind == JoinKind::kFull;
+    static constexpr bool kKeepsRight = kKind == JoinKind::kRight || kKind == JoinKind::kFull;
+    static constexpr uint32_t kEnd = UINT32_MAX;
+
+    struct Chain {
+        uint32_t head;
+        uint32_t tail;
+        bool matched;
+    };
+    struct Row {
+        V value;
+        uint32_t next;
+    };
+
+    class JoinCursor final : public Cursor<Pair> {
+    public:
+        JoinCursor(const JoinNode& node, int partition, TaskContext& context) : context_(context) {
+            node.left_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
+                const auto index = static_cast<uint32_t>(rows_.size());
+                rows_.push_back(Row{convertElement<V>(pair.second), kEnd});
+                table_.upsert(
+                    hash, pair.first, [&] { return Chain{index, index, false}; },
+                    [&](Chain& chain) {
+                        rows_[chain.tail].next = index;
+                        chain.tail = index;
+                    });
+            });
+            right_ = node.right_.cursor(partition, context);
+        }
+
+    private:
+        Chunk<Pair> doNext() override {
+            buffer_.clear();
+            const std::size_t wanted = context_.chunkSize();
+            while (buffer_.size() < wanted) {
+                if (row_ != kEnd) {
+                    const auto& right = chunk_[position_ - 1];
+                    buffer_.push_back(Pair(right.first, Out(rows_[row_].value, right.second)));
+                    row_ = rows_[row_].next;
+                    continue;
+                }
+                if (position_ < chunk_.size) {
+                    const auto& right = chunk_[position_++];
+                    if (auto* entry = table_.find(PlacementHash<K>{}(right.first), right.first)) {
+                        entry->second.matched = true;
+                        row_ = entry->second.head;
+                    } else if constexpr (kKeepsRight) {
+                        buffer_.push_back(Pair(right.first, Out(std::nullopt, right.second)));
+                    }
+                    continue;
+                }
+                if (right_) {
+                    context_.checkCancelled();
+                    chunk_ = right_->next();
+                    position_ = 0;
+                    if (!chunk_.empty()) continue;
+                    right_.reset();
+                }
+                if constexpr (kKeepsLeft) {
+                    if (nextUnmatched()) continue;
+                }
+                break;
+            }
+            return Chunk<Pair>::ownedBy(buffer_.data(), buffer_.size());
+        }
+
+        /// After the right side's end: one left row whose key met no right one.
+        bool nextUnmatched() {
+            auto& entries = table_.entries();
+            while (leftRow_ == kEnd) {
+                if (entry_ == entries.size()) return false;
+                const auto& chain = entries[entry_++].second;
+                if (!chain.matched) leftRow_ = chain.head;
+            }
+            buffer_.push_back(Pair(entries[entry_ - 1].first, Out(rows_[leftRow_].value, std::nullopt)));
+            leftRow_ = rows_[leftRow_].next;
+            return true;
+        }
+
+        TaskContext& context_;
+        FlatTable<K, Chain> table_;
+        std::vector<Row> rows_;
+        CursorPtr<std::pair<K, W>> right_;
+        Chunk<std::pair<K, W>> chunk_;
+        std::size_t position_ = 0;
+        uint32_t row_ = kEnd;
+        std::size_t entry_ = 0;
+        uint32_t leftRow_ = kEnd;
+        std::vector<Pair> buffer_;
+    };
+
+public:
+    JoinNode(KeyedInput<LeftPlan> left, KeyedInput<RightPlan> right, const Partitioner& partitioner,
+             const std::shared_ptr<SparkContextCore>& context, const char* name, CallSite callSite)
+        : RddNode<Pair>(context, {left.dependency(), right.dependency()}, name, callSite, partitioner),
+          left_(std::move(left)),
+          right_(std::move(right)) {}
+    const char* className() const override { return "CoGroupedRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        return lazyCursor<Pair>([this, partition, &context]() -> CursorPtr<Pair> {
+            return std::make_unique<JoinCursor>(*this, partition, context);
+        });
+    }
+
+    const KeyedInput<LeftPlan> left_;
+    const KeyedInput<RightPlan> right_;
+};
+
+template <JoinKind kKind, class LeftPlan, class RightPlan>
+auto join(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions, Where where) {
+    constexpr const char* kNames[] = {"join", "leftOuterJoin", "rightOuterJoin", "fullOuterJoin"};
+    const Partitioner partitioner = choose(partitions, {left.node.get(), right.node.get()});
+    using Node = JoinNode<kKind, LeftPlan, RightPlan>;
+    return makeRdd<typename Node::Element>(std::make_shared<Node>(
+        KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner, left.node->context(),
+        kNames[static_cast<int>(kKind)], CallSite::from(where)));
+}
+
+/// The left pairs whose key is not among the right ones.
+template <class LeftPlan, class RightPlan>
+class SubtractNode final : public RddNode<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> {
+    using K = OwnedKey<LeftPlan>;
+    using V = OwnedValue<LeftPlan>;
+    using Pair = std::pair<K, V>;
+
+public:
+    SubtractNode(KeyedInput<LeftPlan> left, KeyedInput<RightPlan> right, const Partitioner& partitioner,
+                 const std::shared_ptr<SparkContextCore>& context, const char* name, CallSite callSite)
+        : RddNode<Pair>(context, {left.dependency(), right.dependency()}, name, callSite, partitioner),
+          left_(std::move(left)),
+          right_(std::move(right)) {}
+    const char* className() const override { return "SubtractedRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        FlatTable<K, bool> absent;
+        right_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
+            absent.upsert(hash, pair.first, [] { return true; }, [](bool&) {});
+        });
+        Array<Pair> kept;
+        left_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
+            if (absent.find(hash, pair.first) == nullptr) kept.push_back(convertElement<Pair>(pair));
+        });
+        return std::make_unique<OwnedArrayCursor<Pair>>(std::move(kept), context.chunkSize());
+    }
+
+    const KeyedInput<LeftPlan> left_;
+    const KeyedInput<RightPlan> right_;
+};
+
+template <class LeftPlan, class RightPlan>
+RDD<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> subtractByKey(const LeftPlan& left, const RightPlan& right,
+                                                                       const PartitionChoice& partitions, const char* name,
+                                                                       Where where) {
+    const Partitioner partitioner = partitions.partitioner()  ? *partitions.partitioner()
+                                    : left.node->partitioner() ? *left.node->partitioner()
+                                                               : HashPartitioner(left.node->numPartitions());
+    using Node = SubtractNode<LeftPlan, RightPlan>;
+    return makeRdd<typename Node::Element>(
+        std::make_shared<Node>(KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner,
+                               left.node->context(), name, CallSite::from(where)));
+}
+
+// ---- sets
+
+/// (x, true): an element as a key.
+template <class PlanT>
+auto asKeys(const PlanT& plan, Where where) {
+    return map(
+        plan, "map", [](const auto& element) { return std::pair<std::remove_cvref_t<decltype(element)>, bool>(element, true); },
+        where);
+}
+
+template <class PlanT>
+RDD<Owned<typename PlanT::T>> distinct(const PlanT& plan, std::optional<int> n, Where where) {
+    using T = typename PlanT::T;
+    using O = Owned<T>;
+    const int count = n.value_or(plan.node->numPartitions());
+    const auto unique = [](int, Iterator<T> part) {
+        FlatTable<O, bool> seen;
+        for (const T& element : part) {
+            seen.upsert(PlacementHash<T>{}(element), element, [] { return true; }, [](bool&) {});
+        }
+        std::vector<O> result;
+        result.reserve(seen.size());
+        for (auto& entry : seen.entries()) result.push_back(std::move(entry.first));
+        return result;
+    };
+    if (plan.node->partitioner() && plan.node->partitioner()->numPartitions() == count) {
+        return mapPartitions<T>(plan.node, "distinct", unique, true, where);
+    }
+    return keys(combineByKey<bool>(
+                    asKeys(plan, where).plan(), [](bool) { return true; }, [](bool, bool) { return true; },
+                    [](bool, bool) { return true; }, count, true, "distinct", where)
+                    .plan(),
+                where);
+}
+
+template <class LeftPlan, class RightPlan>
+RDD<Owned<typename LeftPlan::T>> intersection(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions,
+                                              Where where) {
+    return keys(filter(cogroup(partitions, where, asKeys(left, where).plan(), asKeys(right, where).plan()).plan(),
+                       [](const auto& entry) { return !entry.second.first.empty() && !entry.second.second.empty(); }, where)
+                    .plan(),
+                where);
+}
+
+template <class LeftPlan, class RightPlan>
+RDD<Owned<typename LeftPlan::T>> subtract(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions,
+                                          Where where) {
+    const Partitioner partitioner = partitions.partitioner()  ? *partitions.partitioner()
+                                    : left.node->partitioner() ? *left.node->partitioner()
+                                                               : HashPartitioner(left.node->numPartitions());
+    return keys(subtractByKey(asKeys(left, where).plan(), asKeys(right, where).plan(), partitioner, "subtract", where).plan(), where);
+}
+
+// ---- actions
+
+template <class PlanT>
+auto lookup(const PlanT& plan, const OwnedKey<PlanT>& key, Where where) {
+    using V = OwnedValue<PlanT>;
+    std::vector<int> partitions;
+    if (const auto partitioner = plan.node->partitioner()) {
+        partitions.push_back(partitioner->getPartition(key));
+    } else {
+        partitions = allPartitions(*plan.node);
+    }
+    auto parts = runTasks(plan.node, std::move(partitions), "lookup", where, [plan, key](TaskContext& context) {
+        Array<V> found;
+        plan.drive(context.partitionId(), context, [&](auto&& pair) {
+            if (sameKey(key, pair.first)) found.push_back(convertElement<V>(pair.second));
+        });
+        return found;
+    });
+    std::vector<V> all;
+    for (auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return all;
+}
+
+template <class PlanT>
+auto collectAsMap(const PlanT& plan, Where where) {
+    std::map<OwnedKey<PlanT>, OwnedValue<PlanT>> result;
+    for (auto& [key, value] : collect(plan, where)) result.insert_or_assign(std::move(key), std::move(value));
+    return result;
+}
+
+}  // namespace dstream::detail

@@ -1,0 +1,1006 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <source_location>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "rdd/detail/context_core.hpp"
+#include "rdd/detail/files_impl.hpp"
+#include "rdd/detail/hyper_log_log.hpp"
+#include "rdd/detail/shuffle.hpp"
+#include "rdd/detail/stage.hpp"
+#include "rdd/future_action.hpp"
+#include "rdd/iterator.hpp"
+
+// Bodies of the operators of RDD<T>; declared, with their documentation, in rdd.hpp.
+
+namespace dstream::detail {
+
+using Where = std::source_location;
+
+template <class S>
+const std::shared_ptr<const IdentityStage<S>>& identityStage() {
+    static const auto stage = std::make_shared<const IdentityStage<S>>();
+    return stage;
+}
+
+template <class PlanT>
+Narrow<PlanT> narrow(PlanT plan) {
+    return Narrow<PlanT>(std::move(plan));
+}
+
+template <class T, class Node>
+RDD<T> makeRdd(std::shared_ptr<Node> node) {
+    return RDD<T>(std::shared_ptr<RddNode<T>>(std::move(node)));
+}
+
+// ---- narrow
+
+template <template <class, class, class> class Step, class PlanT, class F>
+auto appendUserStep(const PlanT& plan, const char* name, F f, bool keepsPartitioner, Where where) {
+    using T = typename PlanT::T;
+    using Raw = typename PlanT::Stage::Raw;
+    return narrow(appendStep(
+        plan, name, CallSite::from(where), keepsPartitioner,
+        [&](const RddBase* op) { return Step<T, Raw, F>{UserFunction<T, Raw, F>(f), op}; },
+        [&](const RddBase* op) { return Step<T, T, F>{UserFunction<T, T, F>(f), op}; }));
+}
+
+template <class PlanT, class F>
+auto map(const PlanT& plan, const char* name, F f, Where where) {
+    return appendUserStep<MapStep>(plan, name, std::move(f), false, where);
+}
+template <class PlanT, class F>
+auto flatMap(const PlanT& plan, F f, Where where) {
+    return appendUserStep<FlatMapStep>(plan, "flatMap", std::move(f), false, where);
+}
+template <class PlanT, class F>
+auto filter(const PlanT& plan, F f, Where where) {
+    return appendUserStep<FilterStep>(plan, "filter", std::move(f), true, where);
+}
+template <class PlanT, class F>
+auto collectPartial(const PlanT& plan, F f, Where where) {
+    return appendUserStep<CollectStep>(plan, "collect", std::move(f), false, where);
+}
+template <class PlanT, class F>
+auto keyBy(const PlanT& plan, F f, Where where) {
+    return appendUserStep<KeyByStep>(plan, "keyBy", std::move(f), false, where);
+}
+template <class U, class PlanT, class F>
+auto flatMapEmit(const PlanT& plan, F f, Where where) {
+    using T = typename PlanT::T;
+    using Raw = typename PlanT::Stage::Raw;
+    return narrow(appendStep(
+        plan, "flatMap", CallSite::from(where), false,
+        [&](const RddBase* op) { return EmitStep<U, T, Raw, F>{UserFunction<T, Raw, F>(f), op}; },
+        [&](const RddBase* op) { return EmitStep<U, T, T, F>{UserFunction<T, T, F>(f), op}; }));
+}
+
+// ---- whole partitions
+
+/// Gives the elements of any range that a partition function returned; views into the input are made owning, because the input
+/// moves on while the range is read.
+template <class Range>
+auto rangeCursor(Range range, std::size_t chunkSize) {
+    using Element = Owned<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+    if constexpr (IsIterator<Range>::value) {
+        if constexpr (std::is_same_v<Element, typename Range::value_type>) {
+            return range.release();
+        } else {
+            return CursorPtr<Element>(std::make_unique<RangeCursor<Element, Range>>(std::move(range), chunkSize));
+        }
+    } else {
+        return CursorPtr<Element>(std::make_unique<RangeCursor<Element, Range>>(std::move(range), chunkSize));
+    }
+}
+
+template <class Range>
+using RangeElement = Owned<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+
+/// Calls `open` when the first chunk is asked for, so that a partition's function runs inside the task's pull.
+template <class T, class Open>
+class LazyCursor final : public Cursor<T> {
+public:
+    explicit LazyCursor(Open open) : open_(std::move(open)) {}
+
+private:
+    Chunk<T> doNext() override {
+        if (!inner_) inner_ = open_();
+        return inner_->next();
+    }
+    Open open_;
+    CursorPtr<T> inner_;
+};
+
+template <class T, class Open>
+CursorPtr<T> lazyCursor(Open open) {
+    return std::make_unique<LazyCursor<T, Open>>(std::move(open));
+}
+
+/// `f(int partition, Iterator<T>)` -> range.
+template <class U, class T, class F>
+class MapPartitionsNode final : public RddNode<U> {
+public:
+    MapPartitionsNode(const std::shared_ptr<RddNode<T>>& parent, F f, const char* name, CallSite callSite,
+                      std::optional<Partitioner> partitioner)
+        : RddNode<U>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, name, callSite, std::move(partitioner)),
+          parent_(parent.get()),
+          f_(std::move(f)) {}
+    const char* className() const override { return "MapPartitionsRDD"; }
+
+private:
+    int doNumPartitions() const override { return parent_->numPartitions(); }
+    CursorPtr<U> doCompute(int partition, TaskContext& context) const override {
+        // The range may refer to the function object: both live as long as the cursor.
+        return lazyCursor<U>([this, f = std::make_shared<F>(f_), partition, &context]() mutable {
+            return guarded(this, [&] {
+                return rangeCursor(std::invoke(*f, partition, Iterator<T>(parent_->iterator(partition, context))),
+                                   context.chunkSize());
+            });
+        });
+    }
+
+    const RddNode<T>* parent_;
+    const F f_;
+};
+
+template <class T, class F>
+auto mapPartitions(const std::shared_ptr<RddNode<T>>& parent, const char* name, F f, bool preservesPartitioning, Where where) {
+    using U = RangeElement<std::invoke_result_t<F&, int, Iterator<T>>>;
+    return makeRdd<U>(std::make_shared<MapPartitionsNode<U, T, F>>(parent, std::move(f), name, CallSite::from(where),
+                                                                   preservesPartitioning ? parent->partitioner() : std::nullopt));
+}
+
+template <class T>
+std::vector<Owned<T>> drain(Iterator<T>& part) {
+    std::vector<Owned<T>> all;
+    for (const T& element : part) all.push_back(convertElement<Owned<T>>(element));
+    return all;
+}
+
+template <class T>
+RDD<std::vector<Owned<T>>> glom(const std::shared_ptr<RddNode<T>>& parent, Where where) {
+    return mapPartitions<T>(
+        parent, "glom",
+        [](int, Iterator<T> part) {
+            std::vector<std::vector<Owned<T>>> one;
+            one.push_back(drain(part));
+            return one;
+        },
+        false, where);
+}
+
+// ---- jobs
+
+/// Runs `perTask(TaskContext&)`, copied per task, on the given partitions and returns the results in their order.
+template <class PerTask>
+auto runTasks(const std::shared_ptr<RddBase>& rdd, std::vector<int> partitions, const char* action, Where where,
+              PerTask perTask) {
+    using R = std::invoke_result_t<PerTask&, TaskContext&>;
+    std::vector<std::optional<R>> slots(partitions.size());
+    JobRequest request;
+    request.rdd = rdd;
+    request.partitions = std::move(partitions);
+    request.task = [perTask = std::move(perTask)](TaskContext& context) -> std::shared_ptr<void> {
+        PerTask copy(perTask);
+        return std::make_shared<R>(copy(context));
+    };
+    request.onResult = [&slots](int index, std::shared_ptr<void> result) {
+        slots[static_cast<std::size_t>(index)] = std::move(*static_cast<R*>(result.get()));
+    };
+    request.action = action;
+    request.callSite = CallSite::from(where);
+    rdd->context()->runJob(std::move(request));
+    std::vector<R> results;
+    results.reserve(slots.size());
+    for (auto& slot : slots) results.push_back(std::move(*slot));
+    return results;
+}
+
+inline std::vector<int> allPartitions(const RddBase& rdd) {
+    std::vector<int> all(static_cast<std::size_t>(rdd.numPartitions()));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+}
+
+struct Done {};
+
+template <class PlanT, class PerTask>
+auto runOnAll(const PlanT& plan, const char* action, Where where, PerTask perTask) {
+    return runTasks(plan.node, allPartitions(*plan.node), action, where, std::move(perTask));
+}
+
+template <class PlanT>
+auto collect(const PlanT& plan, Where where) {
+    using O = Owned<typename PlanT::T>;
+    auto parts = runOnAll(plan, "collect", where, [plan](TaskContext& context) {
+        Array<O> part;
+        plan.drive(context.partitionId(), context,
+                   [&](auto&& element) { part.push_back(convertElement<O>(std::forward<decltype(element)>(element))); });
+        return part;
+    });
+    std::vector<O> all;
+    std::size_t total = 0;
+    for (const auto& part : parts) total += part.size();
+    all.reserve(total);
+    for (auto& part : parts) all.insert(all.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
+    return all;
+}
+
+template <class PlanT>
+int64_t count(const PlanT& plan, Where where) {
+    const auto counts = runOnAll(plan, "count", where, [plan](TaskContext& context) {
+        int64_t n = 0;
+        plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
+        return n;
+    });
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
+template <class PlanT, class F>
+void foreach(const PlanT& plan, F f, Where where) {
+    using T = typename PlanT::T;
+    using Raw = typename PlanT::Stage::Raw;
+    runOnAll(plan, "foreach", where, [plan, f = UserFunction<T, T, F>(f), fused = UserFunction<T, Raw, F>(f),
+                                      op = OperatorInfo("foreach", CallSite::from(where))](TaskContext& context) mutable {
+        plan.drive(context.partitionId(), context, [&](auto&& element) {
+            guarded(&op, [&] {
+                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, T>) {
+                    f(element);
+                } else {
+                    fused(element);
+                }
+            });
+        });
+        return Done{};
+    });
+}
+
+template <class T, class F>
+void foreachPartition(const std::shared_ptr<RddNode<T>>& node, F f, Where where) {
+    runTasks(node, allPartitions(*node), "foreachPartition", where,
+             [node = node.get(), f, op = OperatorInfo("foreachPartition", CallSite::from(where))](TaskContext& context) mutable {
+                 guarded(&op, [&] { std::invoke(f, Iterator<T>(node->iterator(context.partitionId(), context))); });
+                 return Done{};
+             });
+}
+
+/// Folds a partition from its first element on.
+template <class PlanT, class F>
+auto reduce(const PlanT& plan, const char* action, F f, Where where) {
+    using T = typename PlanT::T;
+    using O = Owned<T>;
+    const OperatorInfo op(action, CallSite::from(where));
+    const auto merge = [op](F& fn, std::optional<O>& sum, auto&& element) {
+        if (!sum) {
+            sum.emplace(convertElement<O>(std::forward<decltype(element)>(element)));
+        } else if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, O>) {
+            *sum = guarded(&op, [&] { return O(std::invoke(fn, std::as_const(*sum), std::as_const(element))); });
+        } else {
+            *sum = guarded(&op, [&] {
+                return convertElement<O>(std::invoke(fn, convertElement<T>(*sum), convertElement<T>(element)));
+            });
+        }
+    };
+    auto parts = runOnAll(plan, action, where, [plan, f, merge](TaskContext& context) mutable {
+        std::optional<O> sum;
+        plan.drive(context.partitionId(), context,
+                   [&](auto&& element) { merge(f, sum, std::forward<decltype(element)>(element)); });
+        return sum;
+    });
+    std::optional<O> total;
+    for (auto& part : parts) {
+        if (part) merge(f, total, std::move(*part));
+    }
+    if (!total) {
+        throw EmptyCollectionException(std::string(action) + " at " + CallSite::from(where).toString() +
+                                       " needs at least one element: the RDD is empty");
+    }
+    return std::move(*total);
+}
+
+inline void checkDepth(int depth) {
+    if (depth < 1) throw IllegalArgumentException("depth must be at least 1: " + std::to_string(depth));
+}
+
+template <class PlanT, class U, class Seq>
+std::vector<U> aggregateParts(const PlanT& plan, const char* action, const U& zero, Seq seqOp, Where where) {
+    const OperatorInfo op(action, CallSite::from(where));
+    return runOnAll(plan, action, where, [plan, zero, seqOp, op](TaskContext& context) mutable {
+        U sum(zero);
+        plan.drive(context.partitionId(), context, [&](auto&& element) {
+            guarded(&op, [&] {
+                sum = std::invoke(seqOp, std::move(sum), std::as_const(element));
+            });
+        });
+        return sum;
+    });
+}
+
+template <class PlanT, class U, class Seq, class Comb>
+U aggregate(const PlanT& plan, const char* action, U zero, Seq seqOp, Comb combOp, Where where) {
+    auto parts = aggregateParts(plan, action, zero, std::move(seqOp), where);
+    for (U& part : parts) zero = std::invoke(combOp, std::move(zero), std::move(part));
+    return zero;
+}
+
+template <class PlanT, class U, class Seq, class Comb>
+U treeAggregate(const PlanT& plan, U zero, Seq seqOp, Comb combOp, Where where) {
+    auto parts = aggregateParts(plan, "treeAggregate", zero, std::move(seqOp), where);
+    if (parts.empty()) return zero;
+    U sum = std::move(parts.front());
+    for (std::size_t i = 1; i < parts.size(); ++i) sum = std::invoke(combOp, std::move(sum), std::move(parts[i]));
+    return sum;
+}
+
+template <class PlanT>
+auto countByValue(const PlanT& plan, Where where) {
+    using T = typename PlanT::T;
+    using O = Owned<T>;
+    auto parts = runOnAll(plan, "countByValue", where, [plan](TaskContext& context) {
+        FlatTable<O, int64_t> table;
+        plan.drive(context.partitionId(), context, [&](auto&& element) {
+            table.upsert(
+                PlacementHash<std::remove_cvref_t<decltype(element)>>{}(element), element, [] { return int64_t{1}; },
+                [](int64_t& n) { ++n; });
+        });
+        return std::move(table.entries());
+    });
+    std::map<O, int64_t> counts;
+    for (auto& part : parts) {
+        for (auto& [value, n] : part) counts[value] += n;
+    }
+    return counts;
+}
+
+/// How many partitions `take` scans next.
+int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t found, std::size_t wanted);
+
+template <class T>
+std::vector<Owned<T>> takeFrom(const std::shared_ptr<RddNode<T>>& node, std::vector<int> partitions, std::size_t wanted,
+                               const char* action, Where where) {
+    auto parts = runTasks(node, std::move(partitions), action, where, [node = node.get(), wanted](TaskContext& context) {
+        Array<Owned<T>> part;
+        // Small chunks, so that no operator works ahead of what is asked for.
+        context.limitChunkSize(wanted);
+        CursorPtr<T> cursor = node->iterator(context.partitionId(), context);
+        while (part.size() < wanted) {
+            context.limitChunkSize(wanted - part.size());
+            Chunk<T> chunk = cursor->next();
+            if (chunk.empty()) break;
+            for (std::size_t i = 0; i < chunk.size && part.size() < wanted; ++i) {
+                part.push_back(convertElement<Owned<T>>(chunk[i]));
+            }
+        }
+        return part;
+    });
+    std::vector<Owned<T>> all;
+    for (auto& part : parts) {
+        for (auto& element : part) {
+            if (all.size() < wanted) all.push_back(std::move(element));
+        }
+    }
+    return all;
+}
+
+template <class T>
+std::vector<Owned<T>> take(const std::shared_ptr<RddNode<T>>& node, int n, const char* action, Where where) {
+    std::vector<Owned<T>> taken;
+    if (n <= 0) return taken;
+    const auto wanted = static_cast<std::size_t>(n);
+    const int total = node->numPartitions();
+    for (int scanned = 0; scanned < total && taken.size() < wanted;) {
+        const int next = std::min(nextPartitionsToScan(*node->context(), scanned, taken.size(), wanted), total - scanned);
+        std::vector<int> partitions(static_cast<std::size_t>(next));
+        std::iota(partitions.begin(), partitions.end(), scanned);
+        auto more = takeFrom<T>(node, std::move(partitions), wanted - taken.size(), action, where);
+        taken.insert(taken.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+        scanned += next;
+    }
+    return taken;
+}
+
+template <class T>
+Owned<T> first(const std::shared_ptr<RddNode<T>>& node, Where where) {
+    auto one = take<T>(node, 1, "first", where);
+    if (one.empty()) {
+        throw EmptyCollectionException("first at " + CallSite::from(where).toString() +
+                                       " needs at least one element: the RDD is empty");
+    }
+    return std::move(one.front());
+}
+
+template <class PlanT, class Compare>
+auto takeOrdered(const PlanT& plan, int n, Compare less, const char* action, Where where) {
+    using O = Owned<typename PlanT::T>;
+    std::vector<O> result;
+    if (n <= 0) return result;
+    const auto wanted = static_cast<std::size_t>(n);
+    auto parts = runOnAll(plan, action, where, [plan, wanted, less](TaskContext& context) {
+        std::vector<O> heap;  // the largest kept element on top
+        plan.drive(context.partitionId(), context, [&](auto&& element) {
+            O owned = convertElement<O>(std::forward<decltype(element)>(element));
+            if (heap.size() < wanted) {
+                heap.push_back(std::move(owned));
+                std::push_heap(heap.begin(), heap.end(), less);
+            } else if (less(owned, heap.front())) {
+                std::pop_heap(heap.begin(), heap.end(), less);
+                heap.back() = std::move(owned);
+                std::push_heap(heap.begin(), heap.end(), less);
+            }
+        });
+        return heap;
+    });
+    for (auto& part : parts) result.insert(result.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
+    const std::size_t keep = std::min(wanted, result.size());
+    std::partial_sort(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(keep), result.end(), less);
+    result.resize(keep);
+    return result;
+}
+
+/// One job per partition, started when its elements are asked for.
+template <class T>
+Iterator<Owned<T>> toLocalIterator(const std::shared_ptr<RddNode<T>>& node, Where where) {
+    struct State {
+        std::vector<Owned<T>> part;
+        std::size_t position = 0;
+        int next = 0;
+    };
+    return Iterator<Owned<T>>(fromNext([node, where, state = State{}]() mutable -> std::optional<Owned<T>> {
+        while (state.position == state.part.size()) {
+            if (state.next == node->numPartitions()) return std::nullopt;
+            state.part = takeFrom<T>(node, {state.next++}, std::numeric_limits<std::size_t>::max(), "toLocalIterator", where);
+            state.position = 0;
+        }
+        return std::move(state.part[state.position++]);
+    }));
+}
+
+// ---- positions
+
+template <class T>
+RDD<std::pair<Owned<T>, int64_t>> zipWithIndex(const std::shared_ptr<RddNode<T>>& node, Where where) {
+    std::vector<int64_t> starts(static_cast<std::size_t>(std::max(node->numPartitions(), 1)), 0);
+    if (node->numPartitions() > 1) {
+        auto partitions = allPartitions(*node);
+        partitions.pop_back();
+        const auto counts = runTasks(node, partitions, "zipWithIndex", where, [node = node.get()](TaskContext& context) {
+            int64_t n = 0;
+            CursorPtr<T> cursor = node->iterator(context.partitionId(), context);
+            for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) n += static_cast<int64_t>(chunk.size);
+            return n;
+        });
+        std::partial_sum(counts.begin(), counts.end(), starts.begin() + 1);
+    }
+    return mapPartitions<T>(
+        node, "zipWithIndex",
+        [starts](int index, Iterator<T> part) {
+            return fromNext([part = std::make_shared<Iterator<T>>(std::move(part)),
+                             at = starts[static_cast<std::size_t>(index)]]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
+                if (!part->hasNext()) return std::nullopt;
+                return std::pair<Owned<T>, int64_t>(convertElement<Owned<T>>(part->next()), at++);
+            });
+        },
+        false, where);
+}
+
+template <class T>
+RDD<std::pair<Owned<T>, int64_t>> zipWithUniqueId(const std::shared_ptr<RddNode<T>>& node, Where where) {
+    return mapPartitions<T>(
+        node, "zipWithUniqueId",
+        [n = static_cast<int64_t>(node->numPartitions())](int index, Iterator<T> part) {
+            return fromNext([part = std::make_shared<Iterator<T>>(std::move(part)), n,
+                             at = static_cast<int64_t>(index)]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
+                if (!part->hasNext()) return std::nullopt;
+                std::pair<Owned<T>, int64_t> result(convertElement<Owned<T>>(part->next()), at);
+                at += n;
+                return result;
+            });
+        },
+        false, where);
+}
+
+/// `f(Iterator<Ts>...)` over the same partition of several RDDs.
+template <class U, class F, class... Ts>
+class ZipPartitionsNode final : public RddNode<U> {
+public:
+    ZipPartitionsNode(F f, const char* name, CallSite callSite, std::optional<Partitioner> partitioner,
+                      const std::shared_ptr<RddNode<Ts>>&... parents)
+        : RddNode<U>(std::get<0>(std::tie(parents...))->context(), {std::make_shared<OneToOneDependency>(parents)...}, name, callSite,
+                     std::move(partitioner)),
+          f_(std::move(f)),
+          parents_(parents.get()...) {}
+    const char* className() const override { return "ZippedPartitionsRDD"; }
+
+private:
+    int doNumPartitions() const override {
+        return std::apply(
+            [this](auto*... parents) {
+                const std::array counts{parents->numPartitions()...};
+                for (const int count : counts) {
+                    if (count != counts[0]) {
+                        throw IllegalArgumentException(this->scopeText() + " needs RDDs with equal numbers of partitions: " +
+                                                       std::to_string(counts[0]) + " and " + std::to_string(count) +
+                                                       "; repartition one of them");
+                    }
+                }
+                return counts[0];
+            },
+            parents_);
+    }
+    CursorPtr<U> doCompute(int partition, TaskContext& context) const override {
+        return lazyCursor<U>([this, f = std::make_shared<F>(f_), partition, &context]() mutable {
+            return guarded(this, [&] {
+                return std::apply(
+                    [&](auto*... parents) {
+                        return rangeCursor(std::invoke(*f, Iterator<Ts>(parents->iterator(partition, context))...),
+                                           context.chunkSize());
+                    },
+                    parents_);
+            });
+        });
+    }
+
+    const F f_;
+    const std::tuple<const RddNode<Ts>*...> parents_;
+};
+
+template <class F, class... Ts>
+auto zipPartitions(F f, bool preservesPartitioning, Where where, const std::shared_ptr<RddNode<Ts>>&... nodes) {
+    using U = RangeElement<std::invoke_result_t<F&, Iterator<Ts>...>>;
+    return makeRdd<U>(std::make_shared<ZipPartitionsNode<U, F, Ts...>>(
+        std::move(f), "zipPartitions", CallSite::from(where),
+        preservesPartitioning ? std::get<0>(std::tie(nodes...))->partitioner() : std::nullopt, nodes...));
+}
+
+template <class T, class U>
+RDD<std::pair<Owned<T>, Owned<U>>> zip(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right,
+                                       Where where) {
+    using Pair = std::pair<Owned<T>, Owned<U>>;
+    return zipPartitions(
+        [](Iterator<T> a, Iterator<U> b) {
+            struct Both {
+                Iterator<T> a;
+                Iterator<U> b;
+            };
+            return fromNext([both = std::make_shared<Both>(Both{std::move(a), std::move(b)})]() -> std::optional<Pair> {
+                const bool hasA = both->a.hasNext();
+                if (hasA != both->b.hasNext()) {
+                    throw SparkException("zip needs the same number of elements in each partition of both RDDs: one ended first");
+                }
+                if (!hasA) return std::nullopt;
+                return Pair(convertElement<Owned<T>>(both->a.next()), convertElement<Owned<U>>(both->b.next()));
+            });
+        },
+        false, where, left, right);
+}
+
+// ---- randomness
+
+int64_t randomSeed();
+
+/// Uniform in [0, 1), the same sequence for the same seed and partition on every machine.
+class PartitionRandom {
+public:
+    PartitionRandom(int64_t seed, int partition)
+        : state_(static_cast<uint64_t>(seed) + static_cast<uint64_t>(partition) * 0x9E3779B97F4A7C15ULL) {}
+    uint64_t next() {
+        uint64_t z = (state_ += 0x9E3779B97F4A7C15ULL);
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+        return z ^ (z >> 31);
+    }
+    double nextDouble() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
+    /// Poisson distributed with this mean.
+    int nextPoisson(double mean) {
+        int n = 0;
+        while (mean > 30) {  // in steps that do not underflow
+            n += nextPoisson(30);
+            mean -= 30;
+        }
+        const double limit = std::exp(-mean);
+        for (double product = nextDouble(); product > limit; product *= nextDouble()) ++n;
+        return n;
+    }
+
+private:
+    uint64_t state_;
+};
+
+/// Keeps each element `copies(random, element)` times.
+template <class T, class Copies>
+RDD<Owned<T>> sampleBy(const std::shared_ptr<RddNode<T>>& node, const char* name, int64_t seed, Copies copies, Where where) {
+    return mapPartitions<T>(
+        node, name,
+        [seed, copies](int index, Iterator<T> part) {
+            struct State {
+                Iterator<T> part;
+                PartitionRandom random;
+                std::optional<Owned<T>> current;
+                int left = 0;
+            };
+            auto state = std::make_shared<State>(State{std::move(part), PartitionRandom(seed, index), std::nullopt, 0});
+            return fromNext([state, copies]() mutable -> std::optional<Owned<T>> {
+                while (state->left == 0) {
+                    if (!state->part.hasNext()) return std::nullopt;
+                    state->current = convertElement<Owned<T>>(state->part.next());
+                    state->left = copies(state->random, *state->current);
+                }
+                --state->left;
+                return *state->current;
+            });
+        },
+        true, where);
+}
+
+template <class T>
+RDD<Owned<T>> sample(const std::shared_ptr<RddNode<T>>& node, bool withReplacement, double fraction, std::optional<int64_t> seed,
+                     Where where) {
+    if (!(fraction >= 0) || (!withReplacement && fraction > 1)) {
+        throw IllegalArgumentException(std::string("sample needs a fraction that is not negative") +
+                                       (withReplacement ? ": " : " and at most 1 without replacement: ") + std::to_string(fraction));
+    }
+    return sampleBy<T>(
+        node, "sample", seed.value_or(randomSeed()),
+        [withReplacement, fraction](PartitionRandom& random, const Owned<T>&) {
+            return withReplacement ? random.nextPoisson(fraction) : static_cast<int>(random.nextDouble() < fraction);
+        },
+        where);
+}
+
+template <class T>
+std::vector<RDD<Owned<T>>> randomSplit(const std::shared_ptr<RddNode<T>>& node, std::vector<double> weights,
+                                       std::optional<int64_t> seed, Where where) {
+    double sum = 0;
+    for (const double weight : weights) {
+        if (!(weight >= 0)) throw IllegalArgumentException("randomSplit needs weights that are not negative: " + std::to_string(weight));
+        sum += weight;
+    }
+    if (!(sum > 0)) throw IllegalArgumentException("randomSplit needs weights whose sum is positive: " + std::to_string(sum));
+    const int64_t actualSeed = seed.value_or(randomSeed());
+    std::vector<RDD<Owned<T>>> parts;
+    double from = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        const double to = i + 1 == weights.size() ? 2.0 : from + weights[i] / sum;
+        parts.push_back(sampleBy<T>(
+            node, "randomSplit", actualSeed,
+            [from, to](PartitionRandom& random, const Owned<T>&) {
+                const double x = random.nextDouble();
+                return static_cast<int>(x >= from && x < to);
+            },
+            where));
+        from = to;
+    }
+    return parts;
+}
+
+template <class T>
+std::vector<Owned<T>> takeSample(const RDD<T>& rdd, bool withReplacement, int n, std::optional<int64_t> seed, Where where) {
+    if (n < 0) throw IllegalArgumentException("takeSample needs a number that is not negative: " + std::to_string(n));
+    std::vector<Owned<T>> result;
+    if (n == 0) return result;
+    PartitionRandom random(seed.value_or(randomSeed()), -1);
+    const int64_t total = rdd.count(where);
+    if (total == 0) return result;
+    if (!withReplacement && n >= total) {
+        result = rdd.collect(where);
+    } else {
+        // A fraction that is enough in all but one of ten thousand cases; the rare other case draws again.
+        const double wanted = n;
+        const double fraction =
+            withReplacement ? (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total)
+                            : std::min(1.0, (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total));
+        while (result.size() < static_cast<std::size_t>(n)) {
+            result = rdd.sample(withReplacement, fraction, static_cast<int64_t>(random.next()), where).collect(where);
+        }
+    }
+    for (std::size_t i = result.size(); i > 1; --i) std::swap(result[i - 1], result[random.next() % i]);
+    result.resize(std::min(result.size(), static_cast<std::size_t>(n)));
+    return result;
+}
+
+// ---- unions, products, fewer partitions
+
+template <class T>
+class UnionNode final : public RddNode<T> {
+public:
+    UnionNode(const std::shared_ptr<SparkContextCore>& context, RddBase::Lineage dependencies,
+              std::vector<std::shared_ptr<RddNode<T>>> parents, CallSite callSite)
+        : RddNode<T>(context, std::move(dependencies), "union", callSite, std::nullopt) {
+        for (const auto& parent : parents) {
+            for (int p = 0; p < parent->numPartitions(); ++p) places_.emplace_back(parent.get(), p);
+        }
+    }
+    const char* className() const override { return "UnionRDD"; }
+
+private:
+    int doNumPartitions() const override { return static_cast<int>(places_.size()); }
+    CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
+        const auto& [parent, index] = places_[static_cast<std::size_t>(partition)];
+        return parent->iterator(index, context);
+    }
+
+    std::vector<std::pair<const RddNode<T>*, int>> places_;
+};
+
+/// Reads several cursors one after the other, each opened when the one before is at its end.
+template <class T>
+class ChainCursor final : public Cursor<T> {
+public:
+    using Open = std::function<CursorPtr<T>()>;
+    explicit ChainCursor(std::vector<Open> parts) : parts_(std::move(parts)) {}
+
+private:
+    Chunk<T> doNext() override {
+        for (;;) {
+            if (current_) {
+                if (Chunk<T> chunk = current_->next(); !chunk.empty()) return chunk;
+                current_.reset();
+            }
+            if (next_ == parts_.size()) return {};
+            current_ = parts_[next_++]();
+        }
+    }
+    std::vector<Open> parts_;
+    std::size_t next_ = 0;
+    CursorPtr<T> current_;
+};
+
+/// Partition i is made of the listed partitions of the parents.
+template <class T>
+class GatherNode final : public RddNode<T> {
+public:
+    using Places = std::vector<std::vector<std::pair<const RddNode<T>*, int>>>;
+    GatherNode(const std::shared_ptr<SparkContextCore>& context, RddBase::Lineage dependencies, Places places, const char* className,
+               const char* name, CallSite callSite, std::optional<Partitioner> partitioner)
+        : RddNode<T>(context, std::move(dependencies), name, callSite, std::move(partitioner)),
+          className_(className),
+          places_(std::move(places)) {}
+    const char* className() const override { return className_; }
+
+private:
+    int doNumPartitions() const override { return static_cast<int>(places_.size()); }
+    CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
+        std::vector<typename ChainCursor<T>::Open> parts;
+        for (const auto& [parent, index] : places_[static_cast<std::size_t>(partition)]) {
+            parts.push_back([parent = parent, index = index, &context] { return parent->iterator(index, context); });
+        }
+        return std::make_unique<ChainCursor<T>>(std::move(parts));
+    }
+
+    const char* className_;
+    Places places_;
+};
+
+template <class T>
+RDD<T> emptyRdd(const std::shared_ptr<SparkContextCore>& context, Where where);
+
+template <class T>
+RDD<T> unionAll(const std::shared_ptr<SparkContextCore>& context, std::vector<std::shared_ptr<RddNode<T>>> parents, Where where) {
+    std::erase_if(parents, [](const auto& parent) { return parent->numPartitions() == 0; });
+    const CallSite callSite = CallSite::from(where);
+    if (!parents.empty() && parents[0]->partitioner() &&
+        std::all_of(parents.begin(), parents.end(),
+                    [&](const auto& parent) { return parent->partitioner() == parents[0]->partitioner(); })) {
+        typename GatherNode<T>::Places places(static_cast<std::size_t>(parents[0]->numPartitions()));
+        RddBase::Lineage dependencies;
+        for (const auto& parent : parents) {
+            dependencies.push_back(std::make_shared<OneToOneDependency>(parent));
+            for (std::size_t p = 0; p < places.size(); ++p) places[p].emplace_back(parent.get(), static_cast<int>(p));
+        }
+        return makeRdd<T>(std::make_shared<GatherNode<T>>(context, std::move(dependencies), std::move(places),
+                                                          "PartitionerAwareUnionRDD", "union", callSite, parents[0]->partitioner()));
+    }
+    RddBase::Lineage dependencies;
+    int start = 0;
+    for (const auto& parent : parents) {
+        dependencies.push_back(std::make_shared<RangeDependency>(parent, 0, start, parent->numPartitions()));
+        start += parent->numPartitions();
+    }
+    return makeRdd<T>(std::make_shared<UnionNode<T>>(context, std::move(dependencies), std::move(parents), callSite));
+}
+
+template <class T, class U>
+class CartesianNode final : public RddNode<std::pair<Owned<T>, Owned<U>>> {
+    using Pair = std::pair<Owned<T>, Owned<U>>;
+
+    /// Every left partition meets every right one.
+    class Side final : public Dependency {
+    public:
+        Side(std::shared_ptr<RddBase> parent, std::shared_ptr<RddBase> right, bool isLeft)
+            : Dependency(std::move(parent)), right_(std::move(right)), isLeft_(isLeft) {}
+        void parents(int partition, std::vector<int>& out) const override {
+            const int n = right_->numPartitions();
+            out.push_back(isLeft_ ? partition / n : partition % n);
+        }
+
+    private:
+        std::shared_ptr<RddBase> right_;
+        bool isLeft_;
+    };
+
+public:
+    CartesianNode(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right, CallSite callSite)
+        : RddNode<Pair>(left->context(), {std::make_shared<Side>(left, right, true), std::make_shared<Side>(right, right, false)},
+                        "cartesian", callSite, std::nullopt),
+          left_(left.get()),
+          right_(right.get()) {}
+    const char* className() const override { return "CartesianRDD"; }
+
+private:
+    int doNumPartitions() const override { return left_->numPartitions() * right_->numPartitions(); }
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        const int n = right_->numPartitions();
+        struct State {
+            Iterator<T> left;
+            Iterator<U> right;
+            std::optional<Owned<T>> current;
+        };
+        auto state = std::make_shared<State>(State{Iterator<T>(left_->iterator(partition / n, context)), {}, std::nullopt});
+        auto next = [this, state, index = partition % n, &context]() -> std::optional<Pair> {
+            while (!state->current || !state->right.hasNext()) {
+                if (!state->left.hasNext()) return std::nullopt;
+                state->current = convertElement<Owned<T>>(state->left.next());
+                state->right = Iterator<U>(right_->iterator(index, context));
+            }
+            return Pair(*state->current, convertElement<Owned<U>>(state->right.next()));
+        };
+        return rangeCursor(fromNext(std::move(next)), context.chunkSize());
+    }
+
+    const RddNode<T>* left_;
+    const RddNode<U>* right_;
+};
+
+template <class T, class U>
+RDD<std::pair<Owned<T>, Owned<U>>> cartesian(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right,
+                                             Where where) {
+    return makeRdd<std::pair<Owned<T>, Owned<U>>>(std::make_shared<CartesianNode<T, U>>(left, right, CallSite::from(where)));
+}
+
+/// Converts to the owning element type where it differs.
+template <class T>
+RDD<Owned<T>> owning(const std::shared_ptr<RddNode<T>>& node, Where where) {
+    if constexpr (kIsView<T>) {
+        return RDD<T>(node).map([](const T& element) { return toOwned(element); }, where);
+    } else {
+        return RDD<T>(node);
+    }
+}
+
+template <class T>
+RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where);
+
+/// The node's current partitions in n groups of neighbours, as even as can be.
+inline std::vector<std::vector<int>> neighbourGroups(int count, int n) {
+    std::vector<std::vector<int>> groups(static_cast<std::size_t>(std::min(n, count)));
+    const auto size = static_cast<int64_t>(groups.size());
+    for (int64_t i = 0; i < size; ++i) {
+        for (int64_t p = i * count / size; p < (i + 1) * count / size; ++p) {
+            groups[static_cast<std::size_t>(i)].push_back(static_cast<int>(p));
+        }
+    }
+    return groups;
+}
+
+// ---- in the background
+
+template <class R, class PlanT, class PerTask, class Merge>
+FutureAction<R> runInBackground(const PlanT& plan, const char* action, Where where, PerTask perTask, Merge merge) {
+    using Part = std::invoke_result_t<PerTask&, TaskContext&>;
+    auto slots = std::make_shared<std::vector<std::optional<Part>>>(static_cast<std::size_t>(plan.node->numPartitions()));
+    JobRequest request;
+    request.rdd = plan.node;
+    request.partitions = allPartitions(*plan.node);
+    request.task = [perTask = std::move(perTask)](TaskContext& context) -> std::shared_ptr<void> {
+        PerTask copy(perTask);
+        return std::make_shared<Part>(copy(context));
+    };
+    request.onResult = [slots](int index, std::shared_ptr<void> result) {
+        (*slots)[static_cast<std::size_t>(index)] = std::move(*static_cast<Part*>(result.get()));
+    };
+    request.action = action;
+    request.callSite = CallSite::from(where);
+    auto job = plan.node->context()->submitJob(std::move(request));
+    return FutureAction<R>(std::move(job), [slots, merge] { return merge(*slots); });
+}
+
+template <class PlanT>
+FutureAction<int64_t> countAsync(const PlanT& plan, Where where) {
+    return runInBackground<int64_t>(
+        plan, "countAsync", where,
+        [plan](TaskContext& context) {
+            int64_t n = 0;
+            plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
+            return n;
+        },
+        [](const auto& parts) {
+            int64_t sum = 0;
+            for (const auto& part : parts) sum += *part;
+            return sum;
+        });
+}
+
+template <class PlanT>
+auto collectAsync(const PlanT& plan, Where where) {
+    using O = Owned<typename PlanT::T>;
+    return runInBackground<std::vector<O>>(
+        plan, "collectAsync", where,
+        [plan](TaskContext& context) {
+            std::vector<O> part;
+            plan.drive(context.partitionId(), context,
+                       [&](auto&& element) { part.push_back(convertElement<O>(std::forward<decltype(element)>(element))); });
+            return part;
+        },
+        [](const auto& parts) {
+            std::vector<O> all;
+            for (const auto& part : parts) all.insert(all.end(), part->begin(), part->end());
+            return all;
+        });
+}
+
+template <class PlanT, class F>
+FutureAction<void> foreachAsync(const PlanT& plan, F f, Where where) {
+    using T = typename PlanT::T;
+    return runInBackground<void>(
+        plan, "foreachAsync", where,
+        [plan, f, op = OperatorInfo("foreachAsync", CallSite::from(where))](TaskContext& context) mutable {
+            plan.drive(context.partitionId(), context,
+                       [&](auto&& element) { guarded(&op, [&] { std::invoke(f, convertElement<T>(element)); }); });
+            return Done{};
+        },
+        [](const auto&) {});
+}
+
+template <class T, class F>
+FutureAction<void> foreachPartitionAsync(const std::shared_ptr<RddNode<T>>& node, F f, Where where) {
+    return runInBackground<void>(
+        RDD<T>(node).plan(), "foreachPartitionAsync", where,
+        [node = node.get(), f, op = OperatorInfo("foreachPartitionAsync", CallSite::from(where))](TaskContext& context) mutable {
+            guarded(&op, [&] { std::invoke(f, Iterator<T>(node->iterator(context.partitionId(), context))); });
+            return Done{};
+        },
+        [](const auto&) {});
+}
+
+/// Several jobs one after the other, each started when the one before has ended.
+template <class T>
+FutureAction<std::vector<Owned<T>>> takeAsync(const std::shared_ptr<RddNode<T>>& node, int n, Where where);
+
+// ---- distinct elements, estimated
+
+template <class PlanT>
+int64_t countApproxDistinct(const PlanT& plan, int p, int sp, Where where) {
+    HyperLogLog::check(p, sp);
+    auto parts = runOnAll(plan, "countApproxDistinct", where, [plan, p](TaskContext& context) {
+        HyperLogLog sketch(p);
+        plan.drive(context.partitionId(), context, [&](auto&& element) {
+            sketch.add(PlacementHash<std::remove_cvref_t<decltype(element)>>{}(element));
+        });
+        return sketch;
+    });
+    HyperLogLog all(p);
+    for (const auto& part : parts) all.merge(part);
+    return all.estimate();
+}
+
+template <class PlanT>
+int64_t countApproxDistinct(const PlanT& plan, double relativeSD, Where where) {
+    return countApproxDistinct(plan, HyperLogLog::precisionFor(relativeSD), 0, where);
+}
+
+}  // namespace dstream::detail

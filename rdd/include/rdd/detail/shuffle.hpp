@@ -1,0 +1,459 @@
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "rdd/concepts.hpp"
+#include "rdd/detail/context_core.hpp"
+#include "rdd/detail/flat_table.hpp"
+#include "rdd/detail/shuffle_dependency.hpp"
+#include "rdd/detail/stage.hpp"
+#include "rdd/partitioner.hpp"
+
+// The typed side of shuffles: map-side writers, reduce-side readers, and the nodes made of them.
+
+namespace dstream {
+
+template <class K>
+int Partitioner::getPartition(const K& key) const {
+    if (impl_->placesByHash()) {
+        const int n = numPartitions();
+        return n == 0 ? 0 : static_cast<int>(PlacementHash<K>{}(key) % static_cast<uint64_t>(n));
+    }
+    const auto* typed = dynamic_cast<const KeyPartitioner<Owned<K>>*>(impl_.get());
+    if (typed == nullptr) {
+        throw IllegalStateException("the partitioner is for another key type than " + detail::typeName(typeid(Owned<K>)) +
+                                    "; derive it from KeyPartitioner of that type");
+    }
+    if constexpr (kIsView<K>) {
+        return typed->getPartition(toOwned(key));
+    } else {
+        return typed->getPartition(key);
+    }
+}
+
+namespace detail {
+
+/// Places keys of type `K`, the virtual calls and casts resolved once per task.
+template <class K>
+class Placement {
+public:
+    explicit Placement(const Partitioner& partitioner) : count_(static_cast<uint64_t>(partitioner.numPartitions())) {
+        if (partitioner.impl().placesByHash()) {
+            mask_ = std::has_single_bit(count_) ? count_ - 1 : 0;
+            return;
+        }
+        typed_ = dynamic_cast<const KeyPartitioner<Owned<K>>*>(&partitioner.impl());
+        if (typed_ == nullptr) {
+            throw IllegalStateException("the partitioner is for another key type than " + typeName(typeid(Owned<K>)) +
+                                        "; derive it from KeyPartitioner of that type");
+        }
+    }
+
+    std::size_t operator()(const K& key, uint64_t hash) const {
+        if (typed_ == nullptr) return mask_ != 0 || count_ == 1 ? hash & mask_ : hash % count_;
+        return ofTyped(key);
+    }
+    std::size_t operator()(const K& key) const {
+        if (typed_ != nullptr) return ofTyped(key);
+        if (count_ == 1) return 0;
+        if constexpr (Hashable<K>) {
+            return (*this)(key, PlacementHash<K>{}(key));
+        } else {
+            throw IllegalStateException(typeName(typeid(K)) + " has no PlacementHash; specialise it to use a HashPartitioner");
+        }
+    }
+    std::size_t count() const { return count_; }
+
+private:
+    std::size_t ofTyped(const K& key) const {
+        int index;
+        if constexpr (kIsView<K>) {
+            index = typed_->getPartition(toOwned(key));
+        } else {
+            index = typed_->getPartition(key);
+        }
+        if (index < 0 || static_cast<uint64_t>(index) >= count_) {
+            throw IllegalStateException("getPartition must give a partition from 0 to " + std::to_string(count_ - 1) + ": " +
+                                        std::to_string(index));
+        }
+        return static_cast<std::size_t>(index);
+    }
+
+    const KeyPartitioner<Owned<K>>* typed_ = nullptr;
+    uint64_t count_;
+    uint64_t mask_ = 0;
+};
+
+/// One partition's share of a map output: pairs, and beside them their keys' hashes where the writer had them.
+template <class K, class C>
+class PairBlock final : public Block {
+public:
+    using Pair = std::pair<K, C>;
+    PairBlock(std::vector<Pair> entries, std::vector<uint64_t> entryHashes)
+        : pairs(std::move(entries)), hashes(std::move(entryHashes)), bytes_(measure(pairs)) {}
+    std::size_t sizeBytes() const override { return bytes_ + hashes.size() * sizeof(uint64_t); }
+    std::optional<int64_t> numRecords() const override { return static_cast<int64_t>(pairs.size()); }
+
+    std::vector<Pair> pairs;
+    std::vector<uint64_t> hashes;
+
+private:
+    // An estimate from a sample: what the elements own on the heap.
+    static std::size_t measure(const std::vector<Pair>& pairs) {
+        std::size_t bytes = pairs.size() * sizeof(Pair);
+        if constexpr (!std::is_trivially_copyable_v<K> || !std::is_trivially_copyable_v<C>) {
+            const std::size_t step = pairs.size() / 64 + 1;
+            std::size_t sampled = 0, sum = 0;
+            for (std::size_t i = 0; i < pairs.size(); i += step, ++sampled) sum += elementBytes(pairs[i]);
+            if (sampled > 0) bytes = std::max(bytes, pairs.size() * (sum / sampled));
+        }
+        return bytes;
+    }
+    std::size_t bytes_;
+};
+
+template <class K, class C>
+const BlockCodec* pairBlockCodec() {
+    using Pair = std::pair<K, C>;
+    if constexpr (Codable<Pair>) {
+        static constexpr BlockCodec codec{
+            [] { return std::string(Codec<Pair>::name()); }, [] { return static_cast<unsigned>(Codec<Pair>::version()); },
+            [](ByteWriter& out, const Block& block) {
+                const auto& typed = static_cast<const PairBlock<K, C>&>(block);
+                out.u8(typed.hashes.empty() ? 0 : 1);
+                if (!typed.hashes.empty()) Codec<uint64_t>::write(out, typed.hashes);
+                Codec<Pair>::write(out, std::span<const Pair>(typed.pairs));
+            },
+            [](ByteReader& in) -> BlockPtr {
+                std::vector<uint64_t> hashes;
+                std::vector<Pair> pairs;
+                if (in.u8() != 0) Codec<uint64_t>::read(in, hashes);
+                Codec<Pair>::read(in, pairs);
+                return std::make_shared<PairBlock<K, C>>(std::move(pairs), std::move(hashes));
+            }};
+        return &codec;
+    } else {
+        return nullptr;
+    }
+}
+
+/// How values of a key are combined.
+/// `create(V) -> C`, `mergeValue(C&, V)`, `mergeCombiners(C&, const C&)`.
+template <class C_, class Create, class MergeValue, class MergeCombiners>
+struct Aggregator {
+    using C = C_;
+    Create create;
+    MergeValue mergeValue;
+    MergeCombiners mergeCombiners;
+};
+
+/// Splits entries by partition into blocks, keeping their order.
+template <class K, class C>
+std::vector<BlockPtr> splitByPartition(std::vector<std::pair<K, C>>& pairs, std::vector<uint64_t>& hashes,
+                                       const Placement<K>& placement) {
+    using Block = PairBlock<K, C>;
+    std::vector<BlockPtr> out(placement.count());
+    if (pairs.empty()) return out;
+    if (placement.count() == 1) {
+        out[0] = std::make_shared<Block>(std::move(pairs), std::move(hashes));
+        return out;
+    }
+    std::vector<std::vector<std::pair<K, C>>> parts(placement.count());
+    std::vector<std::vector<uint64_t>> partHashes(placement.count());
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+        parts[p].reserve(pairs.size() / parts.size() + 16);
+        partHashes[p].reserve(pairs.size() / parts.size() + 16);
+    }
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        const std::size_t p = placement(pairs[i].first, hashes[i]);
+        parts[p].push_back(std::move(pairs[i]));
+        partHashes[p].push_back(hashes[i]);
+    }
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+        if (!parts[p].empty()) out[p] = std::make_shared<Block>(std::move(parts[p]), std::move(partHashes[p]));
+    }
+    return out;
+}
+
+/// Map side with combining: the last emit of the fused stage looks up the key, by view, in the table.
+template <class PlanT, class Agg>
+class CombiningShuffle final : public ShuffleDependency {
+    using P = typename PlanT::T;
+    using K = Owned<typename P::first_type>;
+    using C = typename Agg::C;
+
+public:
+    CombiningShuffle(PlanT plan, Partitioner partitioner, Agg aggregator, OperatorInfo op)
+        : ShuffleDependency(plan.node, std::move(partitioner)),
+          plan_(std::move(plan)),
+          aggregator_(std::move(aggregator)),
+          op_(op) {}
+
+    void writeMap(int mapPartition, TaskContext& context, MapOutputSink& out) const override {
+        const Placement<K> placement(partitioner());
+        Agg agg(aggregator_);
+        FlatTable<K, C> table;
+        const int64_t limit = out.runBytes();
+        const PlacementHash<typename P::first_type> hashOf{};
+        std::size_t checkAt = 4096;
+        int64_t records = 0;
+        plan_.drive(mapPartition, context, [&](auto&& element) {
+            ++records;
+            table.upsert(
+                hashOf(element.first), element.first,
+                [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
+                [&](C& combined) { guarded(&op_, [&] { agg.mergeValue(combined, element.second); }); });
+            if (table.size() >= checkAt) [[unlikely]] {
+                checkAt = table.size() * 2;
+                if (static_cast<int64_t>(table.memoryBytes()) > limit) {
+                    out.addRun(splitByPartition(table.entries(), table.hashes(), placement));
+                    table = {};
+                    checkAt = 4096;
+                }
+            }
+        });
+        context.taskMetrics().shuffleRecordsWritten += static_cast<int64_t>(table.size());
+        context.taskMetrics().recordsRead += records;
+        out.addRun(splitByPartition(table.entries(), table.hashes(), placement));
+    }
+    const BlockCodec* codec() const override { return pairBlockCodec<K, C>(); }
+    std::string elementTypeName() const override { return typeName(typeid(std::pair<K, C>)); }
+
+private:
+    const PlanT plan_;
+    const Agg aggregator_;
+    const OperatorInfo op_;
+};
+
+/// Map side without combining: pairs go to their partitions as they are, in order.
+template <class PlanT>
+class PlainShuffle final : public ShuffleDependency {
+    using P = typename PlanT::T;
+    using K = Owned<typename P::first_type>;
+    using V = Owned<typename P::second_type>;
+
+public:
+    PlainShuffle(PlanT plan, Partitioner partitioner)
+        : ShuffleDependency(plan.node, std::move(partitioner)), plan_(std::move(plan)) {}
+
+    void writeMap(int mapPartition, TaskContext& context, MapOutputSink& out) const override {
+        const Placement<typename P::first_type> placement(partitioner());
+        std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
+        const int64_t limit = out.runBytes();
+        int64_t gathered = 0;
+        int64_t records = 0;
+        const auto flush = [&] {
+            std::vector<BlockPtr> blocks(parts.size());
+            for (std::size_t p = 0; p < parts.size(); ++p) {
+                if (!parts[p].empty()) {
+                    blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
+                    parts[p] = {};
+                }
+            }
+            out.addRun(std::move(blocks));
+            gathered = 0;
+        };
+        plan_.drive(mapPartition, context, [&](auto&& element) {
+            ++records;
+            const std::size_t p = placement(element.first);
+            parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
+                                  convertElement<V>(std::forward<decltype(element)>(element).second));
+            gathered += static_cast<int64_t>(sizeof(std::pair<K, V>));
+            if constexpr (!std::is_trivially_copyable_v<std::pair<K, V>>) {
+                gathered += static_cast<int64_t>(elementBytes(parts[p].back()) - sizeof(std::pair<K, V>));
+            }
+            if (gathered > limit) [[unlikely]] flush();
+        });
+        context.taskMetrics().shuffleRecordsWritten += records;
+        context.taskMetrics().recordsRead += records;
+        flush();
+    }
+    const BlockCodec* codec() const override { return pairBlockCodec<K, V>(); }
+    std::string elementTypeName() const override { return typeName(typeid(std::pair<K, V>)); }
+
+private:
+    const PlanT plan_;
+};
+
+/// Calls `f(pair, hash)` for every pair of a reduce partition, in map-partition order.
+template <class K, class C, class F>
+void forEachShuffled(const ShuffleDependency& shuffle, int partition, TaskContext& context, F&& f) {
+    for (const BlockPtr& block : context.core().fetchShuffle(shuffle, partition, context)) {
+        context.checkCancelled();
+        const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
+        context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(typed.pairs.size());
+        if (!typed.hashes.empty()) {
+            for (std::size_t i = 0; i < typed.pairs.size(); ++i) f(typed.pairs[i], typed.hashes[i]);
+        } else {
+            for (const auto& pair : typed.pairs) f(pair, PlacementHash<K>{}(pair.first));
+        }
+    }
+}
+
+/// Gives out the entries of a table the task has built.
+template <class K, class C>
+CursorPtr<std::pair<K, C>> entriesCursor(FlatTable<K, C>& table, TaskContext& context) {
+    return std::make_unique<OwnedArrayCursor<std::pair<K, C>>>(std::move(table.entries()), context.chunkSize());
+}
+
+/// Reduce side of a combining shuffle: merges combiners by their stored hash.
+template <class K, class C, class Agg>
+class CombinedNode final : public RddNode<std::pair<K, C>> {
+public:
+    CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* operatorName, CallSite callSite)
+        : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
+          shuffle_(shuffle.get()),
+          aggregator_(std::move(aggregator)) {}
+    const char* className() const override { return "ShuffledRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const override {
+        Agg agg(aggregator_);
+        FlatTable<K, C> table;
+        auto blocks = context.core().fetchShuffle(*shuffle_, partition, context);
+        if (blocks.size() == 1) {  // one map output, combined already
+            return std::make_unique<SharedArrayCursor<std::pair<K, C>, BlockPtr>>(
+                blocks[0], static_cast<const PairBlock<K, C>&>(*blocks[0]).pairs.data(),
+                static_cast<const PairBlock<K, C>&>(*blocks[0]).pairs.size(), context.chunkSize());
+        }
+        std::size_t largest = 0;
+        for (const BlockPtr& block : blocks) {
+            largest = std::max(largest, static_cast<const PairBlock<K, C>&>(*block).pairs.size());
+        }
+        table.reserve(largest);
+        for (const BlockPtr& block : blocks) {
+            context.checkCancelled();
+            const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
+            context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(typed.pairs.size());
+            for (std::size_t i = 0; i < typed.pairs.size(); ++i) {
+                const auto& pair = typed.pairs[i];
+                table.upsert(
+                    typed.hashes[i], pair.first, [&] { return pair.second; },
+                    [&](C& combined) {
+                        guarded(this, [&] { agg.mergeCombiners(combined, pair.second); });
+                    });
+            }
+        }
+        return entriesCursor(table, context);
+    }
+
+    const ShuffleDependency* shuffle_;
+    const Agg aggregator_;
+};
+
+/// Combines inside each partition, where the parent is partitioned as wanted already.
+template <class PlanT, class Agg>
+class LocalCombineNode final : public RddNode<std::pair<Owned<typename PlanT::T::first_type>, typename Agg::C>> {
+    using K = Owned<typename PlanT::T::first_type>;
+    using C = typename Agg::C;
+
+public:
+    LocalCombineNode(PlanT plan, std::optional<Partitioner> partitioner, Agg aggregator, const char* operatorName,
+                     CallSite callSite)
+        : RddNode<std::pair<K, C>>(plan.node->context(), {std::make_shared<OneToOneDependency>(plan.node)}, operatorName, callSite,
+                                   std::move(partitioner)),
+          plan_(std::move(plan)),
+          aggregator_(std::move(aggregator)) {}
+    const char* className() const override { return "MapPartitionsRDD"; }
+
+private:
+    int doNumPartitions() const override { return plan_.node->numPartitions(); }
+    CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const override {
+        Agg agg(aggregator_);
+        FlatTable<K, C> table;
+        plan_.drive(partition, context, [&](auto&& element) {
+            table.upsert(
+                PlacementHash<typename PlanT::T::first_type>{}(element.first), element.first,
+                [&] { return guarded(this, [&] { return agg.create(element.second); }); },
+                [&](C& combined) { guarded(this, [&] { agg.mergeValue(combined, element.second); }); });
+        });
+        return entriesCursor(table, context);
+    }
+
+    const PlanT plan_;
+    const Agg aggregator_;
+};
+
+/// Passes over blocks of pairs without copying them.
+template <class K, class V>
+class BlocksCursor final : public Cursor<std::pair<K, V>> {
+public:
+    BlocksCursor(std::vector<BlockPtr> blocks, TaskContext& context) : blocks_(std::move(blocks)), context_(context) {}
+
+private:
+    Chunk<std::pair<K, V>> doNext() override {
+        while (block_ < blocks_.size()) {
+            const auto& pairs = static_cast<const PairBlock<K, V>&>(*blocks_[block_]).pairs;
+            const std::size_t n = std::min(context_.chunkSize(), pairs.size() - position_);
+            if (n == 0) {
+                context_.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(pairs.size());
+                blocks_[block_++].reset();
+                position_ = 0;
+                continue;
+            }
+            position_ += n;
+            return Chunk<std::pair<K, V>>::borrowed(pairs.data() + position_ - n, n);
+        }
+        return {};
+    }
+
+    std::vector<BlockPtr> blocks_;
+    TaskContext& context_;
+    std::size_t block_ = 0;
+    std::size_t position_ = 0;
+};
+
+template <class K, class V>
+CursorPtr<std::pair<K, V>> blocksCursor(std::vector<BlockPtr> blocks, TaskContext& context) {
+    return std::make_unique<BlocksCursor<K, V>>(std::move(blocks), context);
+}
+
+/// Reduce side without combining: the pairs of all map outputs one after the other, sorted by key when a comparison is given.
+template <class K, class V, class Compare = std::nullptr_t>
+class ShuffledNode final : public RddNode<std::pair<K, V>> {
+    using Pair = std::pair<K, V>;
+
+public:
+    ShuffledNode(std::shared_ptr<const ShuffleDependency> shuffle, Compare compare, const char* operatorName, CallSite callSite)
+        : RddNode<Pair>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
+          shuffle_(shuffle.get()),
+          compare_(std::move(compare)) {}
+    const char* className() const override { return "ShuffledRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        auto blocks = context.core().fetchShuffle(*shuffle_, partition, context);
+        if constexpr (std::is_same_v<Compare, std::nullptr_t>) {
+            return blocksCursor<K, V>(std::move(blocks), context);
+        } else {
+            std::vector<Pair> pairs;
+            std::size_t total = 0;
+            for (const auto& block : blocks) total += static_cast<const PairBlock<K, V>&>(*block).pairs.size();
+            pairs.reserve(total);
+            for (auto& block : blocks) {
+                const auto& from = static_cast<const PairBlock<K, V>&>(*block).pairs;
+                pairs.insert(pairs.end(), from.begin(), from.end());
+                block.reset();
+            }
+            guarded(this, [&] { sortPairs(pairs, compare_); });
+            context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(total);
+            return std::make_unique<OwnedArrayCursor<Pair>>(std::move(pairs), context.chunkSize());
+        }
+    }
+
+    static void sortPairs(std::vector<Pair>& pairs, Compare compare) {
+        std::stable_sort(pairs.begin(), pairs.end(),
+                         [&](const Pair& a, const Pair& b) { return compare(a.first, b.first); });
+    }
+
+    const ShuffleDependency* shuffle_;
+    const Compare compare_;
+};
+
+}  // namespace detail
+}  // namespace dstream
