@@ -39,13 +39,6 @@ concept Ordered = requires(const T& a, const T& b) {
     { a < b } -> std::convertible_to<bool>;
 };
 
-/// Can be a key of a shuffle: has a PlacementHash and `==`.
-template <class T>
-concept Hashable = requires(const T& a, const T& b) {
-    { PlacementHash<T>{}(a) } -> std::convertible_to<uint64_t>;
-    { a == b } -> std::convertible_to<bool>;
-};
-
 template <class T>
 concept Numeric = std::is_arithmetic_v<T> && !std::is_same_v<T, bool>;
 

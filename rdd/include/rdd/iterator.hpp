@@ -178,9 +178,10 @@ public:
             return *this;
         }
         void operator++(int) { ++*this; }
-        friend bool operator==(const iterator& it, std::default_sentinel_t) { return !it.range_->current_.has_value(); }
+        friend bool operator==(const iterator& it, std::default_sentinel_t) { return it.atEnd(); }
 
     private:
+        bool atEnd() const { return !range_->current_.has_value(); }
         NextRange* range_ = nullptr;
     };
 

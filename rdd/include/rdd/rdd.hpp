@@ -218,13 +218,13 @@ public:
     }
     /// One process per partition: elements as lines in, lines out. The command is split at blanks, no quoting. A non-zero exit
     /// fails the task.
-    RDD<std::string> pipe(const std::string& command, std::map<std::string, std::string> environment = {},
+    auto pipe(const std::string& command, std::map<std::string, std::string> environment = {},
                           Where where = Where::current()) const {
         return detail::pipe<T>(this->node(), detail::splitCommand(command), std::move(environment), nullptr, nullptr, false, where);
     }
     /// @param printPipeContext  called first with a function that writes a line
     /// @param printElement      called for each element with a function that writes a line; without it the element's text
-    RDD<std::string> pipe(std::vector<std::string> command, std::map<std::string, std::string> environment,
+    auto pipe(std::vector<std::string> command, std::map<std::string, std::string> environment,
                           std::function<void(const std::function<void(std::string_view)>&)> printPipeContext,
                           std::function<void(const Owned<T>&, const std::function<void(std::string_view)>&)> printElement,
                           bool separateWorkingDirectory = false, Where where = Where::current()) const {

@@ -21,16 +21,13 @@ struct BlockCodec {
 
 namespace detail {
 
-/// The type's name as the compiler spells it, readable.
-std::string typeName(const std::type_info& type);
-
 /// The codec of blocks of `T`, or null when `T` has none.
 template <class T>
 const BlockCodec* blockCodecFor() {
     if constexpr (Codable<T>) {
         static constexpr BlockCodec codec{
-            [] { return std::string(Codec<T>::name()); },
-            [] { return static_cast<unsigned>(Codec<T>::version()); },
+            [] { return codecName<T>(); },
+            [] { return static_cast<unsigned>(codecVersion<T>()); },
             [](ByteWriter& out, const Block& block) {
                 const auto& elements = static_cast<const VectorBlock<T>&>(block).elements();
                 Codec<T>::write(out, std::span<const T>(elements.data(), elements.size()));

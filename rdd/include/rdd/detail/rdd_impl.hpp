@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -288,8 +290,11 @@ auto reduce(const PlanT& plan, const char* action, F f, Where where) {
     const auto merge = [op](F& fn, std::optional<O>& sum, auto&& element) {
         if (!sum) {
             sum.emplace(convertElement<O>(std::forward<decltype(element)>(element)));
-        } else if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, O>) {
+        } else if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, O> &&
+                             std::is_invocable_v<F&, const O&, const O&>) {
             *sum = guarded(&op, [&] { return O(std::invoke(fn, std::as_const(*sum), std::as_const(element))); });
+        } else if constexpr (std::is_invocable_v<F&, const O&, const O&>) {
+            *sum = guarded(&op, [&] { return O(std::invoke(fn, std::as_const(*sum), convertElement<O>(element))); });
         } else {
             *sum = guarded(&op, [&] {
                 return convertElement<O>(std::invoke(fn, convertElement<T>(*sum), convertElement<T>(element)));
@@ -370,23 +375,29 @@ auto countByValue(const PlanT& plan, Where where) {
 /// How many partitions `take` scans next.
 int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t found, std::size_t wanted);
 
+/// The first `wanted` elements of a partition.
+template <class T>
+Array<Owned<T>> takeFromPartition(const RddNode<T>& node, std::size_t wanted, TaskContext& context) {
+    Array<Owned<T>> part;
+    // Small chunks, so that no operator works ahead of what is asked for.
+    context.limitChunkSize(wanted);
+    CursorPtr<T> cursor = node.iterator(context.partitionId(), context);
+    while (part.size() < wanted) {
+        context.limitChunkSize(wanted - part.size());
+        const Chunk<T> chunk = cursor->next();
+        if (chunk.empty()) break;
+        for (std::size_t i = 0; i < chunk.size && part.size() < wanted; ++i) {
+            part.push_back(convertElement<Owned<T>>(chunk[i]));
+        }
+    }
+    return part;
+}
+
 template <class T>
 std::vector<Owned<T>> takeFrom(const std::shared_ptr<RddNode<T>>& node, std::vector<int> partitions, std::size_t wanted,
                                const char* action, Where where) {
     auto parts = runTasks(node, std::move(partitions), action, where, [node = node.get(), wanted](TaskContext& context) {
-        Array<Owned<T>> part;
-        // Small chunks, so that no operator works ahead of what is asked for.
-        context.limitChunkSize(wanted);
-        CursorPtr<T> cursor = node->iterator(context.partitionId(), context);
-        while (part.size() < wanted) {
-            context.limitChunkSize(wanted - part.size());
-            Chunk<T> chunk = cursor->next();
-            if (chunk.empty()) break;
-            for (std::size_t i = 0; i < chunk.size && part.size() < wanted; ++i) {
-                part.push_back(convertElement<Owned<T>>(chunk[i]));
-            }
-        }
-        return part;
+        return takeFromPartition(*node, wanted, context);
     });
     std::vector<Owned<T>> all;
     for (auto& part : parts) {
@@ -977,9 +988,132 @@ FutureAction<void> foreachPartitionAsync(const std::shared_ptr<RddNode<T>>& node
         [](const auto&) {});
 }
 
-/// Several jobs one after the other, each started when the one before has ended.
+/// As take: one job after the other, the next one started at the end of the one before.
 template <class T>
-FutureAction<std::vector<Owned<T>>> takeAsync(const std::shared_ptr<RddNode<T>>& node, int n, Where where);
+class TakeJob final : public JobHandle, public std::enable_shared_from_this<TakeJob<T>> {
+public:
+    TakeJob(std::shared_ptr<RddNode<T>> node, int n, Where where)
+        : node_(std::move(node)), wanted_(n > 0 ? static_cast<std::size_t>(n) : 0), where_(where), context_(node_->context()) {}
+
+    void startNext() {
+        const int total = node_->numPartitions();
+        if (taken_.size() >= wanted_ || scanned_ >= total) return end(nullptr);
+        const int next = std::min(nextPartitionsToScan(*context_, scanned_, taken_.size(), wanted_), total - scanned_);
+        auto parts = std::make_shared<std::vector<Array<Owned<T>>>>(static_cast<std::size_t>(next));
+        JobRequest request;
+        request.rdd = node_;
+        for (int i = 0; i < next; ++i) request.partitions.push_back(scanned_ + i);
+        request.task = [node = node_.get(), wanted = wanted_ - taken_.size()](TaskContext& context) -> std::shared_ptr<void> {
+            return std::make_shared<Array<Owned<T>>>(takeFromPartition(*node, wanted, context));
+        };
+        request.onResult = [parts](int index, std::shared_ptr<void> result) {
+            (*parts)[static_cast<std::size_t>(index)] = std::move(*static_cast<Array<Owned<T>>*>(result.get()));
+        };
+        request.action = "takeAsync";
+        request.callSite = CallSite::from(where_);
+        auto job = context_->submitJob(std::move(request));
+        {
+            const std::lock_guard lock(mutex_);
+            current_ = job;
+            for (const int id : job->jobIds()) jobIds_.push_back(id);
+        }
+        job->onEnd([self = this->shared_from_this(), parts, next](std::exception_ptr error) {
+            if (error) return self->end(error);
+            for (auto& part : *parts) {
+                for (auto& element : part) {
+                    if (self->taken_.size() < self->wanted_) self->taken_.push_back(std::move(element));
+                }
+            }
+            self->scanned_ += next;
+            if (self->cancelReason()) return self->end(std::make_exception_ptr(SparkException(*self->cancelReason())));
+            try {
+                self->startNext();
+            } catch (...) {
+                self->end(std::current_exception());
+            }
+        });
+    }
+
+    std::vector<int> jobIds() const override {
+        const std::lock_guard lock(mutex_);
+        return jobIds_;
+    }
+    void wait() override {
+        std::unique_lock lock(mutex_);
+        ended_.wait(lock, [&] { return done_; });
+        if (error_) std::rethrow_exception(error_);
+    }
+    bool isDone() const override {
+        const std::lock_guard lock(mutex_);
+        return done_;
+    }
+    std::exception_ptr error() const override {
+        const std::lock_guard lock(mutex_);
+        return error_;
+    }
+    bool wasCancelled() const override { return cancelReason().has_value(); }
+    void cancel(const std::string& reason) override {
+        std::shared_ptr<JobHandle> current;
+        {
+            const std::lock_guard lock(mutex_);
+            if (done_) return;
+            reason_ = reason;
+            current = current_;
+        }
+        if (current) current->cancel(reason);
+    }
+    void onEnd(std::function<void(std::exception_ptr)> f) override {
+        {
+            const std::lock_guard lock(mutex_);
+            if (!done_) {
+                callbacks_.push_back(std::move(f));
+                return;
+            }
+        }
+        f(error_);
+    }
+    std::vector<Owned<T>> result() const { return taken_; }
+
+private:
+    std::optional<std::string> cancelReason() const {
+        const std::lock_guard lock(mutex_);
+        return reason_;
+    }
+    void end(std::exception_ptr error) {
+        std::vector<std::function<void(std::exception_ptr)>> callbacks;
+        {
+            const std::lock_guard lock(mutex_);
+            if (done_) return;
+            done_ = true;
+            error_ = error;
+            callbacks.swap(callbacks_);
+        }
+        ended_.notify_all();
+        for (auto& callback : callbacks) callback(error);
+    }
+
+    const std::shared_ptr<RddNode<T>> node_;
+    const std::size_t wanted_;
+    const Where where_;
+    const std::shared_ptr<SparkContextCore> context_;
+    std::vector<Owned<T>> taken_;  // of the job running, one at a time
+    int scanned_ = 0;
+    mutable std::mutex mutex_;  // guards the fields below
+    std::condition_variable ended_;
+    bool done_ = false;
+    std::exception_ptr error_;
+    std::optional<std::string> reason_;
+    std::shared_ptr<JobHandle> current_;
+    std::vector<int> jobIds_;
+    std::vector<std::function<void(std::exception_ptr)>> callbacks_;
+};
+
+template <class T>
+FutureAction<std::vector<Owned<T>>> takeAsync(const std::shared_ptr<RddNode<T>>& node, int n, Where where) {
+    auto job = std::make_shared<TakeJob<T>>(node, n, where);
+    job->startNext();
+    return FutureAction<std::vector<Owned<T>>>(job, [job] { return job->result(); });
+}
 
 // ---- distinct elements, estimated
 

@@ -45,7 +45,7 @@ public:
     }
 
     const BlockCodec* blockCodec() const final { return detail::blockCodecFor<Owned<T>>(); }
-    std::string elementTypeName() const final { return detail::typeName(typeid(Owned<T>)); }
+    std::string elementTypeName() const final { return typeName(typeid(Owned<T>)); }
 
     /// Serves the elements of a block of `Owned<T>`.
     static CursorPtr<T> cursorOf(std::shared_ptr<const Block> block, TaskContext& context) {

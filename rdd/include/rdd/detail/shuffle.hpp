@@ -24,7 +24,7 @@ int Partitioner::getPartition(const K& key) const {
     }
     const auto* typed = dynamic_cast<const KeyPartitioner<Owned<K>>*>(impl_.get());
     if (typed == nullptr) {
-        throw IllegalStateException("the partitioner is for another key type than " + detail::typeName(typeid(Owned<K>)) +
+        throw IllegalStateException("the partitioner is for another key type than " + typeName(typeid(Owned<K>)) +
                                     "; derive it from KeyPartitioner of that type");
     }
     if constexpr (kIsView<K>) {
@@ -120,7 +120,7 @@ const BlockCodec* pairBlockCodec() {
     using Pair = std::pair<K, C>;
     if constexpr (Codable<Pair>) {
         static constexpr BlockCodec codec{
-            [] { return std::string(Codec<Pair>::name()); }, [] { return static_cast<unsigned>(Codec<Pair>::version()); },
+            [] { return codecName<Pair>(); }, [] { return static_cast<unsigned>(codecVersion<Pair>()); },
             [](ByteWriter& out, const Block& block) {
                 const auto& typed = static_cast<const PairBlock<K, C>&>(block);
                 out.u8(typed.hashes.empty() ? 0 : 1);

@@ -1,0 +1,2 @@
+#pragma once
+namespace dstream { template<class A> class Broadcast; }

@@ -1,0 +1,79 @@
+#include <atomic>
+#include <random>
+
+#include "rdd/rdd.hpp"
+
+namespace dstream {
+namespace detail {
+
+void checkSlices(int slices) {
+    if (slices < 1) throw IllegalArgumentException("parallelize needs a positive number of slices: " + std::to_string(slices));
+}
+
+int64_t randomSeed() {
+    std::random_device device;
+    return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32) | device());
+}
+
+int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t found, std::size_t wanted) {
+    if (scanned == 0) return std::max(1, core.conf().getInt("spark.rdd.limit.initialNumPartitions", 1));
+    const int scaleUp = std::max(core.conf().getInt("spark.rdd.limit.scaleUpFactor", 4), 2);
+    const auto most = static_cast<double>(scanned) * scaleUp;
+    if (found == 0) return static_cast<int>(std::min(most, 1e9));
+    // As many as the density so far asks for, and half as many again.
+    const double estimate = 1.5 * static_cast<double>(wanted) * scanned / static_cast<double>(found) - scanned;
+    return static_cast<int>(std::clamp(estimate, 1.0, std::min(most, 1e9)));
+}
+
+RangeNode::RangeNode(const std::shared_ptr<SparkContextCore>& context, int64_t start, int64_t step, uint64_t count, int slices,
+                     CallSite callSite)
+    : RddNode<int64_t>(context, {}, "range", callSite, std::nullopt), start_(start), step_(step), count_(count), slices_(slices) {}
+
+int RangeNode::doNumPartitions() const {
+    checkSlices(slices_);
+    return slices_;
+}
+
+CursorPtr<int64_t> RangeNode::doCompute(int partition, TaskContext& context) const {
+    class Numbers final : public Cursor<int64_t> {
+    public:
+        Numbers(uint64_t value, uint64_t step, std::size_t count, std::size_t chunkSize)
+            : value_(value), step_(step), left_(count), chunkSize_(chunkSize) {}
+
+    private:
+        Chunk<int64_t> doNext() override {
+            const std::size_t n = std::min(left_, chunkSize_);
+            buffer_.resize(n);
+            for (std::size_t i = 0; i < n; ++i, value_ += step_) buffer_[i] = static_cast<int64_t>(value_);
+            left_ -= n;
+            return Chunk<int64_t>::ownedBy(buffer_.data(), n);
+        }
+        uint64_t value_, step_;  // unsigned: a step past the end may wrap
+        std::size_t left_, chunkSize_;
+        std::vector<int64_t> buffer_;
+    };
+    const auto [begin, end] = sliceBounds(count_, static_cast<std::size_t>(partition), static_cast<std::size_t>(slices_));
+    return std::make_unique<Numbers>(static_cast<uint64_t>(start_) + begin * static_cast<uint64_t>(step_),
+                                     static_cast<uint64_t>(step_), end - begin, context.chunkSize());
+}
+
+}  // namespace detail
+
+RDD<int64_t> SparkContext::range(int64_t start, int64_t end, int64_t step, std::optional<int> slices,
+                                 std::source_location location) const {
+    core_->assertUsable("range");
+    if (step == 0) throw IllegalArgumentException("range needs a step other than 0");
+    uint64_t count = 0;
+    if (step > 0 && start < end) {
+        const uint64_t distance = static_cast<uint64_t>(end) - static_cast<uint64_t>(start);
+        count = (distance - 1) / static_cast<uint64_t>(step) + 1;
+    } else if (step < 0 && start > end) {
+        const uint64_t distance = static_cast<uint64_t>(start) - static_cast<uint64_t>(end);
+        count = (distance - 1) / (uint64_t{0} - static_cast<uint64_t>(step)) + 1;
+    }
+    return detail::makeRdd<int64_t>(std::make_shared<detail::RangeNode>(core_, start, step, count,
+                                                                        slices.value_or(defaultParallelism()),
+                                                                        CallSite::from(location)));
+}
+
+}  // namespace dstream
