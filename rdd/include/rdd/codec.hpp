@@ -230,10 +230,16 @@ struct ValueBlock : ValueBlockTag {
     }
 
     static void read(ByteReader& reader, std::vector<T>& block) {
-        const size_t count = reader.count(std::max<size_t>(kFixedBytes<T>, kRows<T> ? 1 : 0));
         if constexpr (!kRows<T>) {
-            ValueCodec<T>::getColumns(reader, count, block);
-        } else if constexpr (Plain<T> && !std::same_as<T, bool>) {
+            ValueCodec<T>::getColumns(reader, reader.u64(), block);  // compares the columns' lengths with it
+        } else {
+            readRows(reader, reader.count(std::max<size_t>(kFixedBytes<T>, 1)), block);
+        }
+    }
+
+private:
+    static void readRows(ByteReader& reader, size_t count, std::vector<T>& block) {
+        if constexpr (Plain<T> && !std::same_as<T, bool>) {
             const size_t before = block.size();
             block.resize(before + count);
             const auto bytes = reader.bytes(count * sizeof(T));

@@ -1,0 +1,123 @@
+#include "rdd/listener_bus.hpp"
+
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <latch>
+#include <stdexcept>
+
+namespace dstream {
+namespace {
+
+using testing::ElementsAre;
+
+struct Recorder {
+    virtual ~Recorder() = default;
+    virtual void onNumber(int number) { numbers.push_back(number); }
+    std::vector<int> numbers;
+};
+
+class ListenerBusTest : public testing::Test {
+protected:
+    ListenerBusTest() {
+        setLogSink([](LogLevel, std::string_view, std::string_view) {});
+    }
+    ~ListenerBusTest() override { setLogSink({}); }
+
+    void post(int number) {
+        bus_.post([number](Recorder& listener) { listener.onNumber(number); });
+    }
+
+    ListenerBus<Recorder> bus_{"test", 4};
+    std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
+};
+
+TEST_F(ListenerBusTest, DeliversInOrderToEveryListener) {
+    const auto second = std::make_shared<Recorder>();
+    post(0);  // nobody listens yet
+    bus_.addListener(recorder_);
+    post(1);
+    ASSERT_TRUE(bus_.waitUntilEmpty());
+    bus_.addListener(second);
+    post(2);
+    post(3);
+    ASSERT_TRUE(bus_.waitUntilEmpty());
+    bus_.removeListener(recorder_);
+    post(4);
+    bus_.stop();
+    EXPECT_THAT(recorder_->numbers, ElementsAre(1, 2, 3));
+    EXPECT_THAT(second->numbers, ElementsAre(2, 3, 4));
+    EXPECT_EQ(bus_.droppedEvents(), 0u);
+}
+
+TEST_F(ListenerBusTest, AFailingListenerHarmsNobodyElse) {
+    struct Failing : Recorder {
+        void onNumber(int) override { throw std::runtime_error("no"); }
+    };
+    bus_.addListener(std::make_shared<Failing>());
+    bus_.addListener(recorder_);
+    post(1);
+    post(2);
+    bus_.stop();
+    EXPECT_THAT(recorder_->numbers, ElementsAre(1, 2));
+    EXPECT_EQ(bus_.failedEvents(), 2u);
+}
+
+TEST_F(ListenerBusTest, DropsAndCountsWhatDoesNotFit) {
+    struct Slow : Recorder {
+        void onNumber(int number) override {
+            Recorder::onNumber(number);
+            if (number == 0) {
+                entered.count_down();
+                gate.wait();
+            }
+        }
+        std::latch entered{1};
+        std::latch gate{1};
+    };
+    const auto slow = std::make_shared<Slow>();
+    bus_.addListener(slow);
+    post(0);
+    slow->entered.wait();
+    for (int number = 1; number <= 7; ++number) post(number);
+    EXPECT_EQ(bus_.droppedEvents(), 3u);
+    EXPECT_FALSE(bus_.waitUntilEmpty(std::chrono::milliseconds(0)));
+    slow->gate.count_down();
+    bus_.stop();
+    EXPECT_THAT(slow->numbers, ElementsAre(0, 1, 2, 3, 4));
+}
+
+TEST_F(ListenerBusTest, KnowsItsOwnThreadAndRefusesToWaitThere) {
+    struct Curious : Recorder {
+        explicit Curious(ListenerBus<Recorder>& bus_) : bus(bus_) {}
+        void onNumber(int) override {
+            inside = bus.onListenerThread();
+            EXPECT_THROW(bus.waitUntilEmpty(), IllegalStateException);
+            EXPECT_THROW(bus.stop(), IllegalStateException);
+        }
+        ListenerBus<Recorder>& bus;
+        bool inside = false;
+    };
+    const auto curious = std::make_shared<Curious>(bus_);
+    bus_.addListener(curious);
+    post(1);
+    bus_.stop();
+    EXPECT_TRUE(curious->inside);
+    EXPECT_FALSE(bus_.onListenerThread());
+}
+
+TEST_F(ListenerBusTest, IgnoresEverythingAfterStop) {
+    bus_.addListener(recorder_);
+    bus_.stop();
+    bus_.stop();
+    post(1);
+    bus_.addListener(std::make_shared<Recorder>());
+    EXPECT_TRUE(bus_.waitUntilEmpty());
+    EXPECT_TRUE(recorder_->numbers.empty());
+}
+
+}  // namespace
+}  // namespace dstream
