@@ -1,0 +1,183 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <source_location>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dstream/stream_node.hpp"
+
+namespace dstream::detail {
+
+/// What every stream has: its node, times, storage and name. `Self` is the handle's type, `Base` the class this is added to.
+template <class Self, class T, class Base>
+class StorageOps : public Base {
+    const Self& self() const { return static_cast<const Self&>(*this); }
+
+public:
+    using Base::Base;
+
+    /// Persists the RDD of every batch.
+    /// @throws UnsupportedOperationException  once the context has been started
+    Self persist(StorageLevel level = StorageLevel::MEMORY_ONLY_SER) const {
+        self().node()->persist(level);
+        return self();
+    }
+    Self cache() const { return persist(); }
+    /// Checkpoints the RDDs of every `interval`, a multiple of the slide duration; persists as MEMORY_ONLY_SER.
+    /// @throws UnsupportedOperationException  once the context has been started
+    Self checkpoint(Duration interval) const {
+        self().node()->checkpoint(interval);
+        return self();
+    }
+    /// Names the RDDs of this stream.
+    Self setName(std::string name) const {
+        self().node()->setName(std::move(name));
+        return self();
+    }
+    /// Gives the operator that made this stream an identity that outlives changes of the program, for checkpoints.
+    /// @throws IllegalArgumentException  when another operator has it
+    Self uid(std::string id) const {
+        self().node()->setUid(std::move(id));
+        return self();
+    }
+};
+
+/// The operators of streams of any element type that make another stream. All are lazy: they only add a node.
+/// All throw IllegalStateException once the context has been started.
+template <class Self, class T, class Base>
+class BasicStreamOps : public StorageOps<Self, T, Base> {
+    using Layer = StorageOps<Self, T, Base>;
+    using Where = std::source_location;
+    const Self& self() const { return static_cast<const Self&>(*this); }
+
+    template <MissingParent kMissing = MissingParent::kNone, class F>
+    auto op(const char* name, Where where, F f) const {
+        return addOp<kMissing>(self().nodeAs(), name, CallSite::from(where), std::move(f));
+    }
+
+public:
+    using Layer::Layer;
+
+    StreamingContext context() const { return self().node()->context(); }
+    Duration slideDuration() const { return self().node()->slideDuration(); }
+
+    // ---- narrow operators: fused with their neighbours when kept as `auto`
+
+    /// Applies `f` to each element.
+    template <class F>
+    auto map(F f, Where where = Where::current()) const {
+        return op("map", where, [f = std::move(f), where](const auto& rdd) { return rdd.map(f, where); });
+    }
+    /// Applies `f`, which returns any range, and concatenates the ranges.
+    template <class F>
+    auto flatMap(F f, Where where = Where::current()) const {
+        return op("flatMap", where, [f = std::move(f), where](const auto& rdd) { return rdd.flatMap(f, where); });
+    }
+    /// The form with an emitter: `f(element, emit)`, element type named: `flatMap<std::string_view>(f)`.
+    template <class U, class F>
+    auto flatMap(F f, Where where = Where::current()) const {
+        return op("flatMap", where,
+                  [f = std::move(f), where](const auto& rdd) { return rdd.template flatMap<U>(f, where); });
+    }
+    /// Keeps the elements for which `f` is true, and the partitioner.
+    template <class F>
+    auto filter(F f, Where where = Where::current()) const {
+        return op("filter", where, [f = std::move(f), where](const auto& rdd) { return rdd.filter(f, where); });
+    }
+
+    // ---- operators on whole partitions and batches
+
+    /// Each partition becomes one vector; an empty one an empty vector.
+    auto glom(Where where = Where::current()) const {
+        return op("glom", where, [where](const auto& rdd) { return rdd.glom(where); });
+    }
+    /// `f(Iterator<T>)` sees each partition once, empty ones too, and returns any range.
+    template <class F>
+    auto mapPartitions(F f, bool preservePartitioning = false, Where where = Where::current()) const {
+        return op("mapPartitions", where, [f = std::move(f), preservePartitioning, where](const auto& rdd) {
+            return rdd.mapPartitions(f, preservePartitioning, where);
+        });
+    }
+    /// Deals the elements of each batch to exactly `numPartitions` partitions.
+    DStream<Owned<T>> repartition(int numPartitions, Where where = Where::current()) const {
+        return op<MissingParent::kError>("repartition", where, [numPartitions, where](const auto& rdd) {
+            return rdd.repartition(numPartitions, where);
+        });
+    }
+    /// One element per batch, none for an empty one; `f` must be associative and commutative.
+    template <class F>
+    DStream<Owned<T>> reduce(F f, Where where = Where::current()) const {
+        return op("reduce", where, [f = std::move(f), where](const auto& rdd) {
+            return RDD<Owned<T>>(rdd.map([](const T& element) { return std::pair<int, T>(0, element); }, where)
+                                     .reduceByKey(HashPartitioner(1), f, where)
+                                     .values(where));
+        });
+    }
+    /// The number of elements of each batch, 0 for an empty one: a DStream<int64_t>.
+    auto count(Where where = Where::current()) const {
+        const HashPartitioner partitioner(context().sparkContext().defaultParallelism());
+        return op<MissingParent::kError>("count", where, [partitioner, where](const auto& rdd) {
+            using Counts = std::vector<std::pair<int64_t, int64_t>>;
+            auto countPartition = [](auto&& part) {
+                int64_t n = 0;
+                for (auto it = part.begin(); it != part.end(); ++it) ++n;
+                return Counts{{0, n}};
+            };
+            RDD<std::pair<int64_t, int64_t>> counts = rdd.mapPartitions(countPartition, false, where);
+            return RDD<int64_t>(counts.unionWith(rdd.sparkContext().parallelize(Counts{{0, 0}}, 1, where), where)
+                                    .reduceByKey(partitioner, std::plus<>{}, where)
+                                    .values(where));
+        });
+    }
+    /// (value, how often it occurs) of each batch.
+    /// @param numPartitions  of the result; defaultParallelism if absent
+    DStream<std::pair<Owned<T>, int64_t>> countByValue(std::optional<int> numPartitions = std::nullopt,
+                                                       Where where = Where::current()) const
+        requires Hashable<T>
+    {
+        const HashPartitioner partitioner(numPartitions.value_or(context().sparkContext().defaultParallelism()));
+        return op("countByValue", where, [partitioner, where](const auto& rdd) {
+            return rdd.map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
+                .reduceByKey(partitioner, std::plus<>{}, where);
+        });
+    }
+
+    // ---- any RDD operator
+
+    /// `f(rdd)` or `f(rdd, batchTime)` makes the RDD of each batch. It runs on the generator's thread, once per batch, and may
+    /// start jobs. A batch without RDD, or an empty handle returned, fails the batch with SparkException.
+    template <class F>
+    auto transform(F f, Where where = Where::current()) const {
+        return op<MissingParent::kError>("transform", where, std::move(f));
+    }
+    /// `f(rdd, otherRdd)` or `f(rdd, otherRdd, batchTime)` makes the RDD of each batch.
+    /// @throws IllegalArgumentException  when the streams differ in context or slide duration
+    template <class U, class F>
+    auto transformWith(const DStream<U>& other, F f, Where where = Where::current()) const {
+        return addCombine("transformWith", CallSite::from(where), std::move(f), self().nodeAs(), other.nodeAs());
+    }
+    /// The elements of both, this stream's partitions first. (`union` of the reference.)
+    /// @throws IllegalArgumentException  when the streams differ in context or slide duration
+    DStream<T> unionWith(const DStream<T>& other, Where where = Where::current()) const {
+        return context().unionAll(std::vector<DStream<T>>{self(), other}, where);
+    }
+
+    // ---- past batches
+
+    /// The RDDs of the batches in [from, to], both included; missing ones are made. Ends off the stream's grid are floored to it.
+    /// Times before the start and batches without RDD are left out. Any thread.
+    /// @throws SparkException  before the context has been started
+    std::vector<RDD<T>> slice(Time from, Time to) const {
+        std::vector<RDD<T>> rdds;
+        for (const GeneratedRddPtr& generated : self().node()->sliceRdds(from, to)) {
+            rdds.push_back(static_cast<const TypedGeneratedRdd<T>&>(*generated).rdd());
+        }
+        return rdds;
+    }
+    std::vector<RDD<T>> slice(const Interval& interval) const { return slice(interval.beginTime(), interval.endTime()); }
+};
+
+}  // namespace dstream::detail

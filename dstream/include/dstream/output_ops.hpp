@@ -1,0 +1,59 @@
+#pragma once
+
+#include <source_location>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dstream/stream_node.hpp"
+#include "rdd/to_text.hpp"
+
+namespace dstream::detail {
+
+/// Writes one batch as `print` does.
+void printBatch(Time time, const std::vector<std::string>& records, bool more);
+/// "prefix-TIME.suffix", without prefix "TIME.suffix", without suffix no dot.
+std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time);
+
+/// The output operations. Each is registered with the context; within a batch they run in that order, on a job thread.
+/// All throw IllegalStateException once the context has been started.
+template <class Self, class T, class Base>
+class OutputStreamOps : public Base {
+    using Where = std::source_location;
+    const Self& self() const { return static_cast<const Self&>(*this); }
+
+public:
+    using Base::Base;
+
+    /// Calls `f(rdd)` or `f(rdd, batchTime)` for the RDD of each batch. What it throws fails the batch's output operation.
+    template <class F>
+    void foreachRDD(F f, Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "foreachRDD", CallSite::from(where), std::move(f));
+    }
+    /// Prints the first `num` elements of each batch to standard output, and a line `...` if there are more.
+    void print(int num = 10, Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "print", CallSite::from(where), [num, where](const auto& rdd, Time time) {
+            auto first = rdd.take(num + 1, where);
+            const bool more = first.size() > static_cast<std::size_t>(std::max(num, 0));
+            if (more) first.resize(static_cast<std::size_t>(std::max(num, 0)));
+            std::vector<std::string> records;
+            records.reserve(first.size());
+            for (const auto& element : first) records.push_back(toText(element));
+            printBatch(time, records, more);
+        });
+    }
+    /// Writes each batch, empty ones too, as text into the directory `prefix-TIME_IN_MS[.suffix]`.
+    void saveAsTextFiles(const std::string& prefix, const std::string& suffix = "", Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "saveAsTextFiles", CallSite::from(where), [prefix, suffix, where](const auto& rdd, Time time) {
+            rdd.saveAsTextFile(batchFileName(prefix, suffix, time), "", where);
+        });
+    }
+    /// The same in serialised form, for SparkContext::objectFile. Needs a Codec<T>.
+    void saveAsObjectFiles(const std::string& prefix, const std::string& suffix = "", Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "saveAsObjectFiles", CallSite::from(where), [prefix, suffix, where](const auto& rdd, Time time) {
+            rdd.saveAsObjectFile(batchFileName(prefix, suffix, time), where);
+        });
+    }
+};
+
+}  // namespace dstream::detail

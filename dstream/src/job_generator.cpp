@@ -1,0 +1,192 @@
+#include "job_generator.hpp"
+
+#include <future>
+
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+#include "streaming_core.hpp"
+
+namespace dstream::detail {
+
+void JobGenerator::start() {
+    timer_ = std::make_unique<RecurringTimer>(*core_.clock, core_.batchDuration.milliseconds(),
+                                              [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
+    const Time zeroTime = Time(timer_->getStartTime()) - core_.batchDuration;
+    core_.graph.initialize(zeroTime);
+    {
+        std::lock_guard lock(mutex_);
+        looping_ = true;
+        generatedUpTo_ = zeroTime;
+    }
+    loop_ = std::jthread([this] { runLoop(); });
+    core_.graph.startInputs();
+    core_.receiverTracker.start();
+    timer_->start((zeroTime + core_.batchDuration).milliseconds());
+}
+
+void JobGenerator::stop(bool graceful) {
+    if (timer_) {
+        if (graceful) {
+            const int64_t timeoutMs = core_.conf.getTimeAsMs(
+                "spark.streaming.gracefulStopTimeout", std::to_string(10 * core_.batchDuration.milliseconds()) + "ms");
+            stopTicksGracefully(std::chrono::steady_clock::now() + std::chrono::milliseconds(timeoutMs));
+        } else {
+            timer_->stop(true);
+        }
+    }
+    core_.graph.stopInputs();
+    {
+        std::lock_guard lock(mutex_);
+        looping_ = false;
+        dropTicks_ = !graceful;
+    }
+    eventsChanged_.notify_all();
+    settledChanged_.notify_all();
+    if (loop_.joinable()) loop_.join();
+}
+
+void JobGenerator::stopTicksGracefully(std::chrono::steady_clock::time_point deadline) {
+    // One more thread ends the waits when time is up.
+    std::mutex mutex;
+    std::condition_variable_any over;
+    std::stop_source timeUp;
+    std::jthread watch([&](std::stop_token done) {
+        std::unique_lock lock(mutex);
+        over.wait_until(lock, done, deadline, [] { return false; });
+        if (done.stop_requested()) return;
+        logMessage(LogLevel::kWarn, "JobGenerator", "graceful stop took longer than spark.streaming.gracefulStopTimeout; going on");
+        timeUp.request_stop();
+        timer_->stop(true);
+        settledChanged_.notify_all();
+    });
+    core_.receiverTracker.waitUntilAllAllocated(timeUp.get_token());
+    const int64_t last = timer_->stop(false);
+    if (last < 0) return;
+    std::unique_lock lock(mutex_);
+    settledChanged_.wait(lock, [&] {
+        return timeUp.stop_requested() || (generatedUpTo_ >= Time(last) && unsettled_.empty());
+    });
+}
+
+void JobGenerator::onTick(Time time) {
+    post([this, time] { generateJobs(time); });
+}
+
+void JobGenerator::post(std::function<void()> event) {
+    {
+        std::lock_guard lock(mutex_);
+        if (!looping_) return;
+        events_.push_back(std::move(event));
+    }
+    eventsChanged_.notify_one();
+}
+
+void JobGenerator::runLoop() {
+    loopId_ = std::this_thread::get_id();
+    auto properties = core_.sparkContext.inheritProperties(core_.localProperties);
+    while (true) {
+        std::function<void()> event;
+        {
+            std::unique_lock lock(mutex_);
+            eventsChanged_.wait(lock, [&] { return !events_.empty() || !looping_; });
+            if (events_.empty()) break;
+            event = std::move(events_.front());
+            events_.pop_front();
+        }
+        try {
+            event();
+        } catch (...) {
+            core_.reportError("job generator", std::current_exception());
+        }
+    }
+    loopId_ = std::thread::id();
+}
+
+void JobGenerator::generateJobs(Time time) {
+    {
+        std::lock_guard lock(mutex_);
+        if (dropTicks_) return;
+        unsettled_.insert(time);
+        generatedUpTo_ = time;
+    }
+    try {
+        Properties properties = core_.localProperties;
+        properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
+        auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+        core_.receiverTracker.allocateBlocksToBatch(time);
+        std::vector<Job> jobs = core_.graph.generateJobs(time);
+        core_.jobScheduler.submit(time, std::move(jobs), core_.inputInfoTracker.getInfo(time));
+    } catch (...) {
+        try {
+            std::throw_with_nested(SparkException("generating the jobs of batch " + time.toString() + " failed"));
+        } catch (...) {
+            core_.reportError("batch " + time.toString(), std::current_exception());
+        }
+        settle(time);
+    }
+    doCheckpoint(time, false);
+}
+
+void JobGenerator::onBatchCompleted(Time time, const BatchInfo&) {
+    post([this, time] {
+        clearMetadata(time);
+        settle(time);
+    });
+}
+
+void JobGenerator::settle(Time time) {
+    {
+        std::lock_guard lock(mutex_);
+        unsettled_.erase(time);
+    }
+    settledChanged_.notify_all();
+}
+
+bool JobGenerator::awaitSettled(Time time) {
+    std::unique_lock lock(mutex_);
+    auto settled = [&] { return generatedUpTo_ >= time && (unsettled_.empty() || *unsettled_.begin() > time); };
+    settledChanged_.wait(lock, [&] { return settled() || !looping_; });
+    return settled();
+}
+
+void JobGenerator::clearMetadata(Time time) {
+    core_.graph.clearMetadata(time);
+    if (core_.checkpoints) {
+        doCheckpoint(time, true);
+    } else {
+        clearTrackers(time);
+    }
+}
+
+void JobGenerator::clearTrackers(Time time) {
+    const Time threshold = time - core_.graph.maxInputRememberDuration();
+    core_.receiverTracker.cleanupOldBlocksAndBatches(threshold);
+    core_.inputInfoTracker.cleanup(threshold);
+}
+
+void JobGenerator::doCheckpoint(Time time, bool clearLater) {
+    if (core_.checkpoints) core_.checkpoints->write(time, clearLater);
+}
+
+void JobGenerator::runOnLoop(const std::function<void()>& task) {
+    if (onLoopThread()) return task();
+    std::packaged_task<void()> packaged(task);
+    std::future<void> done = packaged.get_future();
+    bool posted = false;
+    {
+        std::lock_guard lock(mutex_);
+        if (looping_) {
+            events_.push_back([&packaged] { packaged(); });
+            posted = true;
+        }
+    }
+    if (posted) {
+        eventsChanged_.notify_one();
+    } else {
+        std::lock_guard lock(inlineMutex_);
+        packaged();
+    }
+    done.get();
+}
+
+}  // namespace dstream::detail

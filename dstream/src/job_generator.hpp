@@ -1,0 +1,70 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "dstream/streaming_listener.hpp"
+#include "rdd/recurring_timer.hpp"
+#include "rdd/time.hpp"
+
+namespace dstream::detail {
+
+class StreamingCore;
+
+/// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and writes
+/// checkpoints, strictly one after the other.
+class JobGenerator {
+public:
+    explicit JobGenerator(StreamingCore& core) : core_(core) {}
+
+    /// Sets the streams' times, starts the inputs and the ticks.
+    void start();
+    /// Graceful: waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are done.
+    void stop(bool graceful);
+
+    /// The jobs of a batch have all ended.
+    void onBatchCompleted(Time time, const BatchInfo& info);
+    /// A batch that needs no jobs, or that failed to make them, is over.
+    void settle(Time time);
+    /// Waits until every batch up to `time` is over, whatever came of it; false when the generator stopped before.
+    bool awaitSettled(Time time);
+
+    /// Runs `task` on the loop's thread, or here when there is no loop; what it throws comes out here.
+    void runOnLoop(const std::function<void()>& task);
+    bool onLoopThread() const { return std::this_thread::get_id() == loopId_; }
+
+private:
+    void post(std::function<void()> event);
+    void runLoop();
+    void onTick(Time time);
+    void generateJobs(Time time);
+    void clearMetadata(Time time);
+    void doCheckpoint(Time time, bool clearLater);
+    void clearTrackers(Time time);
+    void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
+
+    StreamingCore& core_;
+    std::unique_ptr<RecurringTimer> timer_;
+
+    mutable std::mutex mutex_;  // guards the fields below
+    std::condition_variable eventsChanged_;
+    std::condition_variable settledChanged_;
+    std::deque<std::function<void()>> events_;
+    bool looping_ = false;
+    bool dropTicks_ = false;
+    Time generatedUpTo_{-1};
+    std::set<Time> unsettled_;
+    std::mutex inlineMutex_;  // one evaluation at a time when there is no loop
+    std::atomic<std::thread::id> loopId_{};
+    std::jthread loop_;
+};
+
+}  // namespace dstream::detail

@@ -1,0 +1,65 @@
+#include "dstream/stream_node.hpp"
+
+#include <algorithm>
+#include <iostream>
+
+#include "dstream/output_ops.hpp"
+#include "streaming_core.hpp"
+
+namespace dstream::detail {
+
+void throwNoCodec(const DStreamBase& stream, const std::string& type) {
+    throw NotSerializableException(stream.scopeText() + " is checkpointed, but there is no Codec for its elements of type " +
+                                   type + "; declare one or do not checkpoint it");
+}
+
+void throwNoParentRdd(const DStreamBase& stream, const DStreamBase& parent, Time time) {
+    throw SparkException("Couldn't generate RDD from parent at time " + time.toString() + ": " + stream.scopeText() +
+                         " needs one of " + parent.scopeText());
+}
+
+void throwEmptyRdd(const DStreamBase& stream, Time time) {
+    throw SparkException("the function of " + stream.scopeText() + " must not return an empty RDD handle, but did for batch " +
+                         time.toString() + "; return SparkContext::emptyRDD for no data");
+}
+
+void checkCompatible(const char* operatorName, const DStreamBase::Parents& streams) {
+    const std::string name(operatorName);
+    require(!streams.empty(), name + " needs at least one stream, found none");
+    for (const auto& stream : streams) {
+        require(stream->context() == streams.front()->context(), name + ": Some of the DStreams have different contexts");
+        require(stream->slideDuration() == streams.front()->slideDuration(),
+                name + ": Some of the DStreams have different slide durations: " + streams.front()->slideDuration().toString() +
+                    " and " + stream->slideDuration().toString());
+    }
+}
+
+void registerInput(std::shared_ptr<DStreamBase> input) {
+    const StreamingContext context = input->context();
+    context.owner()->core()->graph.addInput(std::move(input));
+}
+
+void registerOutput(std::shared_ptr<DStreamBase> output) {
+    const StreamingContext context = output->context();
+    context.owner()->core()->graph.addOutput(std::move(output));
+}
+
+int newInputId(const StreamingContext& context) { return context.owner()->core()->graph.newInputId(); }
+
+void printBatch(Time time, const std::vector<std::string>& records, bool more) {
+    static const std::string rule(43, '-');
+    std::string text = rule + "\nTime: " + time.toString() + "\n" + rule + "\n";
+    for (const std::string& record : records) text += record + "\n";
+    if (more) text += "...\n";
+    text += "\n";
+    std::cout << text << std::flush;
+}
+
+std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time) {
+    std::string name = std::to_string(time.milliseconds());
+    if (!prefix.empty()) name = prefix + "-" + name;
+    if (!suffix.empty()) name += "." + suffix;
+    return name;
+}
+
+}  // namespace dstream::detail

@@ -1,0 +1,316 @@
+#include "streaming_core.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+
+namespace dstream::detail {
+
+namespace {
+
+// The context that is starting or has been started, one in the process.
+std::mutex activeMutex;
+std::weak_ptr<StreamingCore> activeCore;
+
+/// Ends contexts whose stop was asked for by one of their own threads.
+class BackgroundStopper {
+public:
+    static void run(std::function<void()> stop) {
+        static BackgroundStopper stopper;
+        std::lock_guard lock(stopper.mutex_);
+        std::erase_if(stopper.stops_, [](const Stop& s) { return s.done->load(); });
+        auto done = std::make_shared<std::atomic<bool>>(false);
+        stopper.stops_.push_back({done, std::jthread([done, stop = std::move(stop)]() mutable {
+                                      try {
+                                          stop();
+                                      } catch (...) {
+                                          logMessage(LogLevel::kError, "StreamingContext",
+                                                     "stop failed: " + describeException(std::current_exception()));
+                                      }
+                                      stop = nullptr;
+                                      *done = true;
+                                  })});
+    }
+
+private:
+    struct Stop {
+        std::shared_ptr<std::atomic<bool>> done;
+        std::jthread thread;
+    };
+    std::mutex mutex_;
+    std::vector<Stop> stops_;
+};
+
+void logFailure(const char* step, const std::exception_ptr& error) {
+    logMessage(LogLevel::kError, "StreamingContext", std::string("stopping the ") + step + " failed: " + describeException(error));
+}
+
+template <class Step>
+void attempt(const char* name, Step&& step) {
+    try {
+        step();
+    } catch (...) {
+        logFailure(name, std::current_exception());
+    }
+}
+
+/// Tells the rate controllers of each completed batch.
+class RateListener final : public StreamingListener {
+public:
+    explicit RateListener(std::map<int, std::shared_ptr<RateController>> controllers) : controllers_(std::move(controllers)) {}
+
+    void onBatchCompleted(const StreamingListenerBatchCompleted& event) override {
+        const BatchInfo& batch = event.batchInfo;
+        for (const auto& [id, controller] : controllers_) {
+            auto info = batch.streamIdToInputInfo.find(id);
+            if (info == batch.streamIdToInputInfo.end() || !batch.processingDelay()) continue;
+            controller->batchCompleted(*batch.processingEndTime, info->second.numRecords, *batch.processingDelay(),
+                                       *batch.schedulingDelay());
+        }
+    }
+
+private:
+    const std::map<int, std::shared_ptr<RateController>> controllers_;
+};
+
+}  // namespace
+
+void ContextWaiter::notifyStop() {
+    {
+        std::lock_guard lock(mutex_);
+        stopped_ = true;
+    }
+    changed_.notify_all();
+}
+
+void ContextWaiter::notifyError(std::exception_ptr error) {
+    {
+        std::lock_guard lock(mutex_);
+        error_ = std::move(error);
+        reported_ = false;
+    }
+    changed_.notify_all();
+}
+
+bool ContextWaiter::waitForStopOrError(int64_t timeoutMs) {
+    std::unique_lock lock(mutex_);
+    auto over = [&] { return stopped_ || error_ != nullptr; };
+    if (timeoutMs < 0) {
+        changed_.wait(lock, over);
+    } else {
+        changed_.wait_for(lock, std::chrono::milliseconds(timeoutMs), over);
+    }
+    if (error_) {
+        reported_ = true;
+        std::rethrow_exception(error_);
+    }
+    return stopped_;
+}
+
+std::exception_ptr ContextWaiter::takeUnreportedError() {
+    std::lock_guard lock(mutex_);
+    if (reported_) return nullptr;
+    reported_ = true;
+    return error_;
+}
+
+StreamingCore::StreamingCore(SparkContext context, Duration batch)
+    : sparkContext(std::move(context)),
+      conf(sparkContext.getConf()),
+      batchDuration(batch),
+      unpersist(conf.getBoolean("spark.streaming.unpersist", true)),
+      clock(makeClock(conf.get("spark.streaming.clock", ""))),
+      listenerBus("streaming-listeners", static_cast<std::size_t>(std::max<int64_t>(
+                                             1, conf.getLong("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
+      graph(batch),
+      receiverTracker(conf, clock, std::shared_ptr<ReceiverEvents>(std::shared_ptr<void>(), this)),
+      jobScheduler(*this),
+      jobGenerator(*this) {
+    if (batch <= Duration(0)) {
+        throw IllegalArgumentException("the batch duration must be positive: " + batch.toString());
+    }
+    if (auto directory = conf.getOption("spark.streaming.checkpoint.directory")) setCheckpointDir(*directory);
+}
+
+StreamingCore::~StreamingCore() = default;
+
+std::shared_ptr<StreamingOwner> StreamingCore::active() {
+    std::shared_ptr<StreamingCore> core;
+    {
+        std::lock_guard lock(activeMutex);
+        core = activeCore.lock();
+    }
+    if (!core || core->state() != StreamingContextState::ACTIVE) return nullptr;
+    return core->owner_.lock();
+}
+
+void StreamingCore::start() {
+    std::lock_guard lifecycle(lifecycleMutex_);
+    switch (state()) {
+        case StreamingContextState::ACTIVE:
+            logMessage(LogLevel::kWarn, "StreamingContext", "StreamingContext has already been started");
+            return;
+        case StreamingContextState::STOPPED:
+            throw IllegalStateException("StreamingContext has already been stopped; make a new one");
+        case StreamingContextState::INITIALIZED:
+            break;
+    }
+    {
+        std::lock_guard lock(activeMutex);
+        if (auto active = activeCore.lock(); active && active.get() != this) {
+            throw IllegalStateException("Only one StreamingContext may be started in this process; stop the active one first");
+        }
+        activeCore = weak_from_this();
+    }
+    try {
+        graph.validate();
+        localProperties = sparkContext.getLocalProperties();
+        for (const char* key : {"spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"}) {
+            localProperties.erase(key);
+        }
+        localProperties["spark.checkpoint.checkpointAllMarkedAncestors"] = "true";
+        std::map<int, std::shared_ptr<RateController>> controllers;
+        for (const auto& input : graph.inputs()) {
+            if (auto controller = input->input()->rateController()) controllers.emplace(input->input()->id(), std::move(controller));
+        }
+        if (!controllers.empty()) listenerBus.addListener(std::make_shared<RateListener>(std::move(controllers)));
+        jobScheduler.start();
+        jobGenerator.start();
+    } catch (...) {
+        stopServices(false);
+        {
+            std::lock_guard lock(stateMutex_);
+            state_ = StreamingContextState::STOPPED;
+        }
+        std::lock_guard lock(activeMutex);
+        activeCore.reset();
+        throw;
+    }
+    {
+        std::lock_guard lock(stateMutex_);
+        state_ = StreamingContextState::ACTIVE;
+    }
+    post(&StreamingListener::onStreamingStarted, StreamingListenerStreamingStarted{clock->getTimeMillis()});
+}
+
+void StreamingCore::stop(bool stopSparkContext, bool graceful) {
+    if (listenerBus.onListenerThread()) {
+        throw SparkException("Cannot stop StreamingContext within listener bus thread; stop it from another thread");
+    }
+    if (onOwnThread()) {
+        BackgroundStopper::run([self = shared_from_this(), stopSparkContext, graceful] { self->stop(stopSparkContext, graceful); });
+        return;
+    }
+    std::lock_guard lifecycle(lifecycleMutex_);
+    switch (state()) {
+        case StreamingContextState::INITIALIZED:
+            logMessage(LogLevel::kWarn, "StreamingContext", "StreamingContext has not been started yet");
+            break;
+        case StreamingContextState::STOPPED:
+            logMessage(LogLevel::kWarn, "StreamingContext", "StreamingContext has already been stopped");
+            break;
+        case StreamingContextState::ACTIVE:
+            stopServices(graceful);
+            break;
+    }
+    {
+        std::lock_guard lock(activeMutex);
+        if (activeCore.lock().get() == this) activeCore.reset();
+    }
+    waiter.notifyStop();
+    {
+        std::lock_guard lock(stateMutex_);
+        state_ = StreamingContextState::STOPPED;
+    }
+    if (stopSparkContext) attempt("SparkContext", [&] { sparkContext.stop(); });
+}
+
+void StreamingCore::stopServices(bool graceful) {
+    attempt("receivers", [&] { receiverTracker.stop(graceful); });
+    attempt("job generator", [&] { jobGenerator.stop(graceful); });
+    attempt("checkpoint writer", [&] {
+        if (checkpoints) checkpoints->stop();
+    });
+    attempt("job scheduler", [&] { jobScheduler.stop(graceful); });
+    attempt("listener bus", [&] { listenerBus.stop(); });
+}
+
+StreamingContextState StreamingCore::state() const {
+    std::lock_guard lock(stateMutex_);
+    return state_;
+}
+
+void StreamingCore::checkCanAddStreams() const {
+    const char* when = nullptr;
+    switch (state()) {
+        case StreamingContextState::INITIALIZED:
+            return;
+        case StreamingContextState::ACTIVE:
+            when = "starting";
+            break;
+        case StreamingContextState::STOPPED:
+            when = "stopping";
+            break;
+    }
+    throw IllegalStateException(std::string("Adding new inputs, transformations, and output operations after ") + when +
+                                " a context is not supported");
+}
+
+void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
+    if (directory) {
+        std::error_code error;
+        std::filesystem::create_directories(*directory, error);
+        if (error) throw SparkException("cannot create the checkpoint directory " + *directory + ": " + error.message());
+        directory = std::filesystem::weakly_canonical(*directory).string();
+        sparkContext.setCheckpointDir(*directory);
+    }
+    std::lock_guard lock(stateMutex_);
+    checkpointDir_ = std::move(directory);
+}
+
+std::optional<std::string> StreamingCore::checkpointDir() const {
+    std::lock_guard lock(stateMutex_);
+    return checkpointDir_;
+}
+
+void StreamingCore::reportError(const std::string& what, std::exception_ptr error) {
+    logMessage(LogLevel::kError, "StreamingContext", what + ": " + describeException(error));
+    waiter.notifyError(std::move(error));
+}
+
+bool StreamingCore::onOwnThread() const { return jobScheduler.onJobThread() || jobGenerator.onLoopThread(); }
+
+void StreamingCore::receiverStarted(const ReceiverInfo& info) {
+    post(&StreamingListener::onReceiverStarted, StreamingListenerReceiverStarted{info});
+}
+
+void StreamingCore::receiverError(const ReceiverInfo& info) {
+    post(&StreamingListener::onReceiverError, StreamingListenerReceiverError{info});
+}
+
+void StreamingCore::receiverStopped(const ReceiverInfo& info) {
+    post(&StreamingListener::onReceiverStopped, StreamingListenerReceiverStopped{info});
+}
+
+StreamingOwner::~StreamingOwner() {
+    auto end = [](const std::shared_ptr<StreamingCore>& core) {
+        if (core->state() != StreamingContextState::STOPPED) core->stop(false, false);
+        if (auto error = core->waiter.takeUnreportedError()) {
+            logMessage(LogLevel::kError, "StreamingContext",
+                       "the context has gone with a failure that nobody asked for: " + describeException(error));
+        }
+    };
+    attempt("context", [&] {
+        if (core_->onOwnThread() || core_->listenerBus.onListenerThread()) {
+            BackgroundStopper::run([end, core = core_] { end(core); });
+        } else {
+            end(core_);
+        }
+    });
+}
+
+}  // namespace dstream::detail

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "dstream/streaming_context.hpp"
+#include "dstream/streaming_listener.hpp"
+#include "dstream/testkit.hpp"
+#include "dstream_graph.hpp"
+#include "input_info_tracker.hpp"
+#include "job_generator.hpp"
+#include "job_scheduler.hpp"
+#include "rdd/clock.hpp"
+#include "rdd/listener_bus.hpp"
+#include "rdd/spark_conf.hpp"
+#include "rdd/spark_context.hpp"
+#include "receivers/rate_controller.hpp"
+#include "receivers/receiver_tracker.hpp"
+
+namespace dstream::detail {
+
+class StreamingOwner;
+
+/// Lets threads wait until the context has stopped or something has failed. Thread-safe.
+class ContextWaiter {
+public:
+    void notifyStop();
+    void notifyError(std::exception_ptr error);
+    /// True once stopped; throws the latest error; false when `timeoutMs` (negative: for ever) has passed.
+    bool waitForStopOrError(int64_t timeoutMs);
+    /// The latest error if nobody has been told of it.
+    std::exception_ptr takeUnreportedError();
+
+private:
+    std::mutex mutex_;  // guards the fields below
+    std::condition_variable changed_;
+    std::exception_ptr error_;
+    bool reported_ = false;
+    bool stopped_ = false;
+};
+
+/// Writes and clears metadata checkpoints; a context without checkpoint directory has none.
+class CheckpointService {
+public:
+    virtual ~CheckpointService() = default;
+    /// Called on the generator's thread after a batch was generated (`clearLater` false) and after it has completed.
+    virtual void write(Time batchTime, bool clearLater) = 0;
+    virtual void stop() = 0;
+};
+
+/// The inside of a StreamingContext: everything its handles share.
+/// Locks, in this order: lifecycleMutex_ (held through start and stop), the process-wide mutex of the active context,
+/// stateMutex_ and those of the members (held for a few lines).
+class StreamingCore : public std::enable_shared_from_this<StreamingCore>, private ReceiverEvents {
+public:
+    StreamingCore(SparkContext sparkContext, Duration batchDuration);
+    ~StreamingCore() override;
+
+    /// The owner of the context that has been started and not stopped; null when there is none.
+    static std::shared_ptr<StreamingOwner> active();
+    void setOwner(const std::shared_ptr<StreamingOwner>& owner) { owner_ = owner; }
+
+    void start();
+    void stop(bool stopSparkContext, bool graceful);
+    StreamingContextState state() const;
+    /// @throws IllegalStateException  unless nothing has been started
+    void checkCanAddStreams() const;
+
+    void setCheckpointDir(std::optional<std::string> directory);
+    std::optional<std::string> checkpointDir() const;
+
+    /// Keeps `error` for awaitTermination and logs it.
+    void reportError(const std::string& what, std::exception_ptr error);
+    /// Posts an event to the listeners.
+    template <class Event>
+    void post(void (StreamingListener::*callback)(const Event&), Event event) {
+        listenerBus.post([callback, event = std::move(event)](StreamingListener& listener) { (listener.*callback)(event); });
+    }
+    /// True on the threads that run the context's work, which therefore cannot wait for its end.
+    bool onOwnThread() const;
+
+    SparkContext sparkContext;
+    const SparkConf conf;
+    const Duration batchDuration;
+    const bool unpersist;  // spark.streaming.unpersist
+    const std::shared_ptr<Clock> clock;
+    ListenerBus<StreamingListener> listenerBus;
+    ContextWaiter waiter;
+    DStreamGraph graph;
+    InputInfoTracker inputInfoTracker;
+    ReceiverTracker receiverTracker;
+    std::unique_ptr<CheckpointService> checkpoints;
+    JobScheduler jobScheduler;
+    JobGenerator jobGenerator;
+    testkit::ManualClock testClock{*this};
+    /// The local properties of the thread that called start, without its job group.
+    Properties localProperties;
+
+private:
+    void receiverStarted(const ReceiverInfo& info) override;
+    void receiverError(const ReceiverInfo& info) override;
+    void receiverStopped(const ReceiverInfo& info) override;
+    void stopServices(bool graceful);
+
+    std::weak_ptr<StreamingOwner> owner_;
+    std::mutex lifecycleMutex_;
+    mutable std::mutex stateMutex_;  // guards the fields below
+    StreamingContextState state_ = StreamingContextState::INITIALIZED;
+    std::optional<std::string> checkpointDir_;
+};
+
+/// Shared by the copies of a StreamingContext; its end ends the context.
+class StreamingOwner {
+public:
+    explicit StreamingOwner(std::shared_ptr<StreamingCore> core) : core_(std::move(core)) {}
+    ~StreamingOwner();
+    StreamingOwner(const StreamingOwner&) = delete;
+    StreamingOwner& operator=(const StreamingOwner&) = delete;
+    const std::shared_ptr<StreamingCore>& core() const { return core_; }
+
+private:
+    std::shared_ptr<StreamingCore> core_;
+};
+
+}  // namespace dstream::detail

@@ -1,0 +1,42 @@
+#include "dstream/testkit.hpp"
+
+#include "rdd/exceptions.hpp"
+#include "streaming_core.hpp"
+
+namespace dstream::testkit {
+
+Time ManualClock::now() const { return Time(core_.clock->getTimeMillis()); }
+
+void ManualClock::advance(Duration duration) {
+    auto& clock = static_cast<dstream::ManualClock&>(*core_.clock);
+    if (core_.onOwnThread()) {
+        throw IllegalStateException("advance waits for batches and cannot be called by a function of a batch");
+    }
+    const Time target = now() + duration;
+    const std::optional<Time> zeroTime = core_.graph.zeroTime();
+    if (zeroTime && core_.state() == StreamingContextState::ACTIVE) {
+        const Duration batch = core_.batchDuration;
+        for (Time next = now().floor(batch, *zeroTime) + batch; next <= target; next = next + batch) {
+            clock.setTime(next.milliseconds());
+            if (!core_.jobGenerator.awaitSettled(next)) break;
+        }
+    }
+    clock.setTime(target.milliseconds());
+}
+
+ManualClock& manualClock(const StreamingContext& ssc) {
+    auto& core = *ssc.owner()->core();
+    if (!dynamic_cast<dstream::ManualClock*>(core.clock.get())) {
+        throw IllegalStateException("this context does not have a manual clock; set spark.streaming.clock to \"manual\"");
+    }
+    return core.testClock;
+}
+
+StreamingContext makeContext(Duration batchDuration, SparkConf conf) {
+    conf.setIfMissing("spark.master", "local[2]")
+        .setIfMissing("spark.app.name", "test")
+        .setIfMissing("spark.streaming.clock", "manual");
+    return StreamingContext(conf, batchDuration);
+}
+
+}  // namespace dstream::testkit
