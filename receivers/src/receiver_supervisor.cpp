@@ -292,7 +292,7 @@ void ReceiverSupervisor::startReceiver() {
 }
 
 void ReceiverSupervisor::stopReceiver(const Request& why) {
-    if (!running_) logMessage(LogLevel::kWarn, kComponent, name_ + " is to stop but does not run: " + why.message);
+    if (!running_) logMessage(LogLevel::kInfo, kComponent, name_ + " is to stop but does not run: " + why.message);
     if (std::exchange(running_, false)) {
         // A thread of the receiver that waits for the rate limit must not hold up onStop, which joins it.
         forEachGenerator([](BlockGeneratorBase& generator) { generator.suspendRateLimit(); });

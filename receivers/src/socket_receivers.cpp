@@ -171,7 +171,7 @@ private:
                                      std::string("dstream.socket.onLongLine=reconnect says"));
             }
         }
-        endText();
+        if (!stop.stop_requested()) endText();
     }
 
     detail::SocketLoop loop_;

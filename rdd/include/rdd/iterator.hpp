@@ -76,11 +76,13 @@ public:
 
     Iterator() = default;
     explicit Iterator(CursorPtr<T> cursor) : cursor_(std::move(cursor)) {}
-    /// Takes over any range, for example a vector.
+    /// Takes over any range, for example a vector. A range that can be read only once, as a generator, is asked for one element
+    /// at a time: the next one may be a long time coming.
     template <std::ranges::input_range Range>
         requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> && !std::is_reference_v<Range>)
     explicit Iterator(Range&& range)
-        : cursor_(std::make_unique<detail::RangeCursor<T, std::remove_cvref_t<Range>>>(std::forward<Range>(range), 256)) {}
+        : cursor_(std::make_unique<detail::RangeCursor<T, std::remove_cvref_t<Range>>>(
+              std::forward<Range>(range), std::ranges::forward_range<std::remove_cvref_t<Range>> ? 256 : 1)) {}
     template <std::ranges::input_range Range>
         requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> && std::is_copy_constructible_v<Range>)
     explicit Iterator(const Range& range) : Iterator(Range(range)) {}
