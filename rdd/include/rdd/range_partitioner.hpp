@@ -84,8 +84,8 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
             if (sketch.sample.size() < perPartition) {
                 sketch.sample.push_back(convertElement<K>(pair.first));
             } else {
-                const auto at = static_cast<uint64_t>((static_cast<unsigned __int128>(random.next()) *
-                                                       static_cast<uint64_t>(sketch.count)) >> 64);
+                __extension__ using Wide = unsigned __int128;
+                const auto at = static_cast<uint64_t>((Wide{random.next()} * static_cast<uint64_t>(sketch.count)) >> 64);
                 if (at < perPartition) sketch.sample[at] = convertElement<K>(pair.first);
             }
         });

@@ -43,7 +43,7 @@ private:
 
 /// Slice i of n of a sequence of this length: [first, second).
 inline std::pair<std::size_t, std::size_t> sliceBounds(std::size_t length, std::size_t i, std::size_t n) {
-    using Wide = unsigned __int128;
+    __extension__ using Wide = unsigned __int128;
     return {static_cast<std::size_t>(static_cast<Wide>(i) * length / n), static_cast<std::size_t>(static_cast<Wide>(i + 1) * length / n)};
 }
 
