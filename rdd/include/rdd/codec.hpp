@@ -229,6 +229,12 @@ struct ValueBlock : ValueBlockTag {
         }
     }
 
+    /// Writes one value without its version; what a value is hashed by.
+    static void putMembers(ByteWriter& writer, const T& value) requires requires {
+        ValueCodec<T>::putMembers(writer, value);
+    }
+    { ValueCodec<T>::putMembers(writer, value); }
+
     static void read(ByteReader& reader, std::vector<T>& block) {
         if constexpr (!kRows<T>) {
             ValueCodec<T>::getColumns(reader, reader.u64(), block);  // compares the columns' lengths with it

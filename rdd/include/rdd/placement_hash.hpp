@@ -100,8 +100,8 @@ struct PlacementHash {
         // Taken out of the thread's slot, for the codec may itself ask for a hash.
         ByteWriter bytes = std::exchange(writer, ByteWriter());
         bytes.clear();
-        if constexpr (requires { detail::ValueCodec<T>::putMembers(bytes, value); }) {
-            detail::ValueCodec<T>::putMembers(bytes, value);
+        if constexpr (requires { Codec<T>::putMembers(bytes, value); }) {
+            Codec<T>::putMembers(bytes, value);
         } else {
             detail::putValue<T>(bytes, value);
         }
