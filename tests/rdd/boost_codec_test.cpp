@@ -41,8 +41,8 @@ public:
 private:
     friend class boost::serialization::access;
     template <class Archive>
-    void serialize(Archive& ar, unsigned version_) {
-        version = version_;
+    void serialize(Archive& ar, unsigned writtenBy) {
+        version = writtenBy;
         ar& title& parts& first& second;
     }
 };

@@ -25,10 +25,10 @@ struct Order {
     int32_t marks[3] = {};
     unsigned version = 0;  // what serialize was called with
     template <class Archive>
-    void serialize(Archive& ar, unsigned version_) {
-        version = version_;
+    void serialize(Archive& ar, unsigned writtenBy) {
+        version = writtenBy;
         ar& id& items& marks;
-        if (version_ >= 2) ar& note;
+        if (writtenBy >= 2) ar& note;
     }
     bool operator==(const Order& that) const {
         return id == that.id && items == that.items && note == that.note && std::ranges::equal(marks, that.marks);
@@ -52,7 +52,7 @@ struct Tree {
 
 /// Has a codec of its own and no default constructor.
 struct Code {
-    explicit Code(int number_) : number(number_) {}
+    explicit Code(int value) : number(value) {}
     int number;
     bool operator==(const Code&) const = default;
     bool operator<(const Code& that) const { return number < that.number; }

@@ -92,7 +92,7 @@ TEST_F(ListenerBusTest, DropsAndCountsWhatDoesNotFit) {
 
 TEST_F(ListenerBusTest, KnowsItsOwnThreadAndRefusesToWaitThere) {
     struct Curious : Recorder {
-        explicit Curious(ListenerBus<Recorder>& bus_) : bus(bus_) {}
+        explicit Curious(ListenerBus<Recorder>& target) : bus(target) {}
         void onNumber(int) override {
             inside = bus.onListenerThread();
             EXPECT_THROW(bus.waitUntilEmpty(), IllegalStateException);
@@ -107,6 +107,32 @@ TEST_F(ListenerBusTest, KnowsItsOwnThreadAndRefusesToWaitThere) {
     bus_.stop();
     EXPECT_TRUE(curious->inside);
     EXPECT_FALSE(bus_.onListenerThread());
+}
+
+TEST_F(ListenerBusTest, AListenerMayTakeListenersOffAndPutOthersOn) {
+    struct Changing : Recorder {
+        explicit Changing(ListenerBus<Recorder>& target) : bus(target) {}
+        void onNumber(int number) override {
+            Recorder::onNumber(number);
+            bus.removeListener(self);
+            bus.addListener(next);
+            self.reset();
+        }
+        ListenerBus<Recorder>& bus;
+        std::shared_ptr<Recorder> self;
+        std::shared_ptr<Recorder> next;
+    };
+    auto changing = std::make_shared<Changing>(bus_);
+    changing->self = changing;
+    changing->next = recorder_;
+    const auto last = std::make_shared<Recorder>();
+    bus_.addListener(std::move(changing));
+    bus_.addListener(last);
+    post(1);
+    post(2);
+    bus_.stop();
+    EXPECT_THAT(recorder_->numbers, ElementsAre(2));
+    EXPECT_THAT(last->numbers, ElementsAre(1, 2));
 }
 
 TEST_F(ListenerBusTest, IgnoresEverythingAfterStop) {

@@ -52,7 +52,8 @@ public:
     void post(detail::UniqueFunction<void(Listener&)> event) {
         if (!active_.load(std::memory_order_relaxed)) return;
         queue_.post([this, event = std::move(event)]() mutable {
-            for (const auto& listener : *listeners()) {
+            const Listeners current = listeners();
+            for (const auto& listener : *current) {
                 try {
                     event(*listener);
                 } catch (...) {

@@ -49,6 +49,10 @@ bool EventQueue::waitUntilEmpty(std::chrono::milliseconds timeout) {
 
 void EventQueue::stop() {
     if (onThread()) throw IllegalStateException(name_ + ": cannot be stopped by a listener");
+    end();
+}
+
+void EventQueue::end() {
     std::jthread worker;
     std::unique_lock lock(mutex_);
     if (phase_ == Phase::kNew) phase_ = Phase::kEnded;

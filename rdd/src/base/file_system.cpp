@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -78,7 +77,7 @@ File::~File() {
     const int64_t result = fs_->doClose(descriptor_);
     if (result < 0)
         logMessage(LogLevel::kWarn, "files",
-                   "closing " + path_ + " failed: " + std::strerror(static_cast<int>(-result)));
+                   "closing " + path_ + " failed: " + std::generic_category().message(static_cast<int>(-result)));
 }
 
 void File::fail(const char* operation, int64_t result) const {
@@ -214,7 +213,8 @@ bool Fs::removeAll(const std::string& path) {
     struct stat status {};
     const int64_t found = uninterrupted([&] { return doStat(path.c_str(), false, status); });
     if (found == 0 && S_ISDIR(status.st_mode)) {
-        for (const std::string& name : list(path)) removeAll(path + "/" + name);
+        const std::string prefix = path + "/";
+        for (const std::string& name : list(path)) removeAll(prefix + name);
     }
     return remove(path);
 }

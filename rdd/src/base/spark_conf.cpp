@@ -114,8 +114,7 @@ SparkConf& SparkConf::set(std::string key, std::string value) {
 }
 
 SparkConf& SparkConf::setIfMissing(std::string key, std::string value) {
-    settings_.try_emplace(std::move(key), std::move(value));
-    return *this;
+    return contains(key) ? *this : set(std::move(key), std::move(value));
 }
 
 SparkConf& SparkConf::setAll(const std::vector<std::pair<std::string, std::string>>& settings) {

@@ -38,6 +38,7 @@ private:
     enum class Phase { kNew, kRunning, kStopping, kEnded };
 
     void run();
+    void end();
 
     const std::string name_;
     const size_t capacity_;
