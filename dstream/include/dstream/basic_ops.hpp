@@ -11,6 +11,33 @@
 
 namespace dstream::detail {
 
+// What the most used operators do with the RDD of a batch. Named types: a lambda inside a member of a fused stream would carry the
+// whole chain in its name, and with it the compiler's time.
+template <class F>
+struct MapOp {
+    F f;
+    std::source_location where;
+    auto operator()(const auto& rdd) const { return rdd.map(f, where); }
+};
+template <class F>
+struct FlatMapOp {
+    F f;
+    std::source_location where;
+    auto operator()(const auto& rdd) const { return rdd.flatMap(f, where); }
+};
+template <class U, class F>
+struct FlatMapEmitOp {
+    F f;
+    std::source_location where;
+    auto operator()(const auto& rdd) const { return rdd.template flatMap<U>(f, where); }
+};
+template <class F>
+struct FilterOp {
+    F f;
+    std::source_location where;
+    auto operator()(const auto& rdd) const { return rdd.filter(f, where); }
+};
+
 /// What every stream has: its node, times, storage and name. `Self` is the handle's type, `Base` the class this is added to.
 template <class Self, class T, class Base>
 class StorageOps : public Base {
@@ -69,23 +96,22 @@ public:
     /// Applies `f` to each element.
     template <class F>
     auto map(F f, Where where = Where::current()) const {
-        return op("map", where, [f = std::move(f), where](const auto& rdd) { return rdd.map(f, where); });
+        return op("map", where, MapOp<F>{std::move(f), where});
     }
     /// Applies `f`, which returns any range, and concatenates the ranges.
     template <class F>
     auto flatMap(F f, Where where = Where::current()) const {
-        return op("flatMap", where, [f = std::move(f), where](const auto& rdd) { return rdd.flatMap(f, where); });
+        return op("flatMap", where, FlatMapOp<F>{std::move(f), where});
     }
     /// The form with an emitter: `f(element, emit)`, element type named: `flatMap<std::string_view>(f)`.
     template <class U, class F>
     auto flatMap(F f, Where where = Where::current()) const {
-        return op("flatMap", where,
-                  [f = std::move(f), where](const auto& rdd) { return rdd.template flatMap<U>(f, where); });
+        return op("flatMap", where, FlatMapEmitOp<U, F>{std::move(f), where});
     }
     /// Keeps the elements for which `f` is true, and the partitioner.
     template <class F>
     auto filter(F f, Where where = Where::current()) const {
-        return op("filter", where, [f = std::move(f), where](const auto& rdd) { return rdd.filter(f, where); });
+        return op("filter", where, FilterOp<F>{std::move(f), where});
     }
 
     // ---- operators on whole partitions and batches

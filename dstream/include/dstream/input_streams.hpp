@@ -17,16 +17,7 @@
 
 namespace dstream {
 
-/// The node of an input stream; derive from it for a source of one's own, and make it with makeInputStream:
-///
-///     class Countdown : public InputDStreamNode<int> {
-///     public:
-///         explicit Countdown(const StreamingContext& ssc) : InputDStreamNode(ssc, "Countdown stream") {}
-///     private:
-///         std::optional<RDD<int>> compute(Time) override { return context().sparkContext().parallelize(std::vector{left_--}); }
-///         int left_ = 10;
-///     };
-///     InputDStream<int> numbers = makeInputStream<Countdown>(ssc);
+/// The node of an input stream whose RDDs are of static type `R`.
 template <class R>
 class InputDStreamNodeOf : public DStreamNodeOf<R>, public detail::InputControl {
 public:
@@ -49,8 +40,21 @@ private:
     const int id_;
 };
 
+/// The node of an input stream; derive from it for a source of one's own, and make it with makeInputStream:
+///
+///     class Countdown : public InputDStreamNode<int> {
+///     public:
+///         explicit Countdown(const StreamingContext& ssc) : InputDStreamNode(ssc, "Countdown stream") {}
+///     private:
+///         std::optional<RDD<int>> compute(Time) override { return context().sparkContext().parallelize(std::vector{left_--}); }
+///         int left_ = 10;
+///     };
+///     InputDStream<int> numbers = makeInputStream<Countdown>(ssc);
 template <class T>
-using InputDStreamNode = InputDStreamNodeOf<RDD<T>>;
+class InputDStreamNode : public InputDStreamNodeOf<RDD<T>> {
+protected:
+    using InputDStreamNodeOf<RDD<T>>::InputDStreamNodeOf;
+};
 
 /// A stream that brings data into the program. Registered with its context, in the order of creation.
 template <class T>

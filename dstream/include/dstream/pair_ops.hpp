@@ -10,6 +10,14 @@
 
 namespace dstream::detail {
 
+template <class F>
+struct ReduceByKeyOp {
+    F f;
+    Partitioner partitioner;
+    std::source_location where;
+    auto operator()(const auto& rdd) const { return rdd.reduceByKey(partitioner, f, where); }
+};
+
 /// The operators of streams of pairs. A partitions argument is a number or a Partitioner; without one it is a HashPartitioner of
 /// defaultParallelism, whatever the partitioning of the input.
 template <class Self, class T, class Base>
@@ -61,9 +69,7 @@ public:
     DStream<std::pair<K, V>> reduceByKey(F f, PartitionChoice partitions = {}, Where where = Where::current()) const
         requires PairLike<T>
     {
-        return op("reduceByKey", where, [f = std::move(f), partitioner = partitionerOf(partitions), where](const auto& rdd) {
-            return rdd.reduceByKey(partitioner, f, where);
-        });
+        return op("reduceByKey", where, ReduceByKeyOp<F>{std::move(f), partitionerOf(partitions), where});
     }
     /// Combines the values of each key of the batch: `createCombiner(V) -> C`, `mergeValue(C, V) -> C`,
     /// `mergeCombiners(C, C) -> C`.

@@ -42,7 +42,7 @@ public:
 
     /// Stops and waits for the thread to end.
     /// @param interrupt  true: the current wait is given up. False: it ends as usual and fires, then the timer fires
-    ///                   once more.
+    ///                   once more; a later stop(true) from another thread cuts this short.
     /// @return the last time fired for, -1 if none
     int64_t stop(bool interrupt);
 
@@ -52,8 +52,8 @@ public:
     int64_t failures() const { return failures_; }
 
 private:
-    void run(std::stop_token interrupted);
-    bool fireNext(std::stop_token interrupted);
+    void run();
+    bool fireNext();
 
     Clock& clock_;
     const int64_t periodMs_;
@@ -63,6 +63,7 @@ private:
     std::atomic<int64_t> lastTime_ = -1;
     std::atomic<int64_t> failures_ = 0;
     std::stop_source stopping_;
+    std::stop_source interruption_;
     std::mutex mutex_;  // guards thread_: start and stop come from different threads
     std::jthread thread_;
 };

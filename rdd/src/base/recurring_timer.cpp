@@ -42,30 +42,28 @@ int64_t RecurringTimer::start(int64_t startTime) {
     std::lock_guard lock(mutex_);
     if (nextTime_ != -1) throw IllegalStateException("timer " + name_ + " has been started before; make a new one");
     nextTime_ = startTime;
-    thread_ = std::jthread([this](std::stop_token interrupted) { run(std::move(interrupted)); });
+    thread_ = std::jthread([this] { run(); });
     return startTime;
 }
 
 int64_t RecurringTimer::stop(bool interrupt) {
     stopping_.request_stop();
+    if (interrupt) interruption_.request_stop();
     std::lock_guard lock(mutex_);
-    if (thread_.joinable()) {
-        if (interrupt) thread_.request_stop();
-        thread_.join();
-    }
+    if (thread_.joinable()) thread_.join();
     return lastTime_;
 }
 
-void RecurringTimer::run(std::stop_token interrupted) {
+void RecurringTimer::run() {
     while (!stopping_.stop_requested()) {
-        if (!fireNext(interrupted)) return;
+        if (!fireNext()) return;
     }
-    fireNext(interrupted);
+    fireNext();
 }
 
-bool RecurringTimer::fireNext(std::stop_token interrupted) {
-    clock_.waitTillTime(nextTime_, interrupted);
-    if (interrupted.stop_requested()) return false;
+bool RecurringTimer::fireNext() {
+    clock_.waitTillTime(nextTime_, interruption_.get_token());
+    if (interruption_.stop_requested()) return false;
     try {
         callback_(nextTime_);
     } catch (const std::exception& error) {
