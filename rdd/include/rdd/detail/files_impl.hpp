@@ -37,4 +37,10 @@ void saveAsTextFile(const PlanT& plan, const std::string& path, const std::strin
 template <class T>
 void saveAsObjectFile(const std::shared_ptr<RddNode<T>>& node, const std::string& path, std::source_location where);
 
+/// Lines of exactly these files, whatever is in their names. A file that is gone is reported by its own task, when the others are
+/// read already.
+std::shared_ptr<RddNode<std::string_view>> linesOfFiles(const std::shared_ptr<SparkContextCore>& core,
+                                                        std::vector<std::string> files, int minPartitions,
+                                                        const char* operatorName, std::source_location where);
+
 }  // namespace dstream::detail
