@@ -11,3 +11,4 @@
 #include "dstream/streaming_listener.hpp"
 #include "rdd/rdd.hpp"
 #include "rdd/spark_context.hpp"
+#include "rdd/text.hpp"
