@@ -87,6 +87,17 @@ public:
     {
         return stats(where).sampleStdev();
     }
+    /// Mean and sum as far as they are known after `timeoutMs`; see countApprox.
+    PartialResult<BoundedDouble> meanApprox(int64_t timeoutMs, double confidence = 0.95, Where where = Where::current()) const
+        requires Numeric<T>
+    {
+        return detail::momentsApprox<&detail::estimateMean>(self().plan(), "meanApprox", timeoutMs, confidence, where);
+    }
+    PartialResult<BoundedDouble> sumApprox(int64_t timeoutMs, double confidence = 0.95, Where where = Where::current()) const
+        requires Numeric<T>
+    {
+        return detail::momentsApprox<&detail::estimateSum>(self().plan(), "sumApprox", timeoutMs, confidence, where);
+    }
     /// Even buckets from min to max, the last closed on the right: (bounds, counts). min == max: one bucket.
     /// @throws EmptyCollectionException  when it is empty or holds NaN or infinity
     std::pair<std::vector<double>, std::vector<int64_t>> histogram(int buckets, Where where = Where::current()) const

@@ -97,6 +97,13 @@ public:
     {
         return detail::countByValue(detail::keys(self().plan(), where).plan(), where);
     }
+    /// Counts as far as they are known after `timeoutMs`; see countApprox.
+    PartialResult<std::map<K, BoundedDouble>> countByKeyApprox(int64_t timeoutMs, double confidence = 0.95,
+                                                               Where where = Where::current()) const
+        requires PairLike<T>
+    {
+        return detail::countByValueApprox(detail::keys(self().plan(), where).plan(), timeoutMs, confidence, where);
+    }
     /// @throws IllegalArgumentException  when relativeSD <= 0.000017
     RDD<std::pair<K, int64_t>> countApproxDistinctByKey(double relativeSD = 0.05, PartitionChoice partitions = {},
                                                         Where where = Where::current()) const
@@ -111,6 +118,14 @@ public:
         requires PairLike<T>
     {
         return detail::sampleByKey<T>(this->node(), withReplacement, std::move(fractions), seed, where);
+    }
+    /// The same with exactly ceil(count * fraction) pairs of each key. Takes two more passes over the data.
+    /// @throws IllegalArgumentException  when a fraction is negative, or over 1 without replacement
+    RDD<std::pair<K, V>> sampleByKeyExact(bool withReplacement, std::map<K, double> fractions,
+                                          std::optional<int64_t> seed = std::nullopt, Where where = Where::current()) const
+        requires PairLike<T>
+    {
+        return detail::sampleByKeyExact<T>(this->node(), withReplacement, std::move(fractions), seed, where);
     }
     /// The same RDD if it is partitioned that way already.
     RDD<std::pair<K, V>> partitionBy(Partitioner partitioner, Where where = Where::current()) const

@@ -305,6 +305,18 @@ public:
     {
         return detail::countByValue(self().plan(), where);
     }
+    /// The count as far as it is known after `timeoutMs`, extrapolated from the partitions that are done.
+    /// @throws IllegalArgumentException  for a confidence outside of [0, 1]
+    PartialResult<BoundedDouble> countApprox(int64_t timeoutMs, double confidence = 0.95, Where where = Where::current()) const {
+        return detail::countApprox(self().plan(), timeoutMs, confidence, where);
+    }
+    /// The same for each value.
+    PartialResult<std::map<Owned<T>, BoundedDouble>> countByValueApprox(int64_t timeoutMs, double confidence = 0.95,
+                                                                        Where where = Where::current()) const
+        requires(Hashable<T> && Ordered<Owned<T>>)
+    {
+        return detail::countByValueApprox(self().plan(), timeoutMs, confidence, where);
+    }
     /// An estimate of the number of distinct elements by HyperLogLog, with this relative standard deviation.
     /// @throws IllegalArgumentException  when relativeSD <= 0.000017
     int64_t countApproxDistinct(double relativeSD = 0.05, Where where = Where::current()) const

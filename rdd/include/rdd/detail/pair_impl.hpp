@@ -225,6 +225,69 @@ RDD<std::pair<Owned<typename P::first_type>, Owned<typename P::second_type>>> sa
         where);
 }
 
+/// How often each pair is taken, drawn from one sequence per key: without replacement the `wanted` pairs with the smallest random
+/// tags, with replacement `wanted` draws of a position. Both need the pairs' positions among their key, which a first pass counts.
+template <class P>
+RDD<Owned<P>> sampleByKeyExact(const std::shared_ptr<RddNode<P>>& node, bool withReplacement,
+                               std::map<Owned<typename P::first_type>, double> fractions, std::optional<int64_t> seed, Where where) {
+    using K = Owned<typename P::first_type>;
+    for (const auto& [key, fraction] : fractions) {
+        if (!(fraction >= 0) || (!withReplacement && fraction > 1)) {
+            throw IllegalArgumentException("sampleByKeyExact needs fractions that are not negative, and at most 1 without "
+                                           "replacement: " + std::to_string(fraction));
+        }
+    }
+    const auto countsOf = runTasks(node, allPartitions(*node), "sampleByKeyExact", where,
+                                   [plan = keys(RDD<P>(node).plan(), where).plan()](TaskContext& context) {
+                                       return countInPartition(plan, context);
+                                   });
+    std::map<K, int64_t> totals;
+    for (const auto& part : countsOf) {
+        for (const auto& [key, n] : part) totals[key] += n;
+    }
+    // Positions (of a key, over all partitions) and how often each is taken.
+    using Taken = std::map<K, std::map<int64_t, int>>;
+    auto taken = std::make_shared<Taken>();
+    PartitionRandom random(seed.value_or(randomSeed()), -1);
+    for (const auto& [key, total] : totals) {
+        const auto at = fractions.find(key);
+        if (at == fractions.end()) continue;
+        const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(total) * at->second));
+        auto& positions = (*taken)[key];
+        if (withReplacement) {
+            for (int64_t i = 0; i < wanted; ++i) ++positions[static_cast<int64_t>(random.next() % static_cast<uint64_t>(total))];
+        } else {
+            // Floyd's way to draw `wanted` different positions.
+            for (int64_t j = total - wanted; j < total; ++j) {
+                const auto drawn = static_cast<int64_t>(random.next() % static_cast<uint64_t>(j + 1));
+                positions.emplace(positions.count(drawn) != 0 ? j : drawn, 1);
+            }
+        }
+    }
+    auto starts = std::make_shared<std::vector<std::map<K, int64_t>>>(countsOf.size());
+    std::map<K, int64_t> before;
+    for (std::size_t p = 0; p < countsOf.size(); ++p) {
+        (*starts)[p] = before;
+        for (const auto& [key, n] : countsOf[p]) before[key] += n;
+    }
+    return mapPartitions<P>(
+        node, "sampleByKeyExact",
+        [taken, starts](int index, Iterator<P> part) {
+            std::map<K, int64_t> next = (*starts)[static_cast<std::size_t>(index)];
+            std::vector<Owned<P>> kept;
+            for (const P& pair : part) {
+                Owned<P> owned = convertElement<Owned<P>>(pair);
+                const int64_t position = next[owned.first]++;
+                const auto ofKey = taken->find(owned.first);
+                if (ofKey == taken->end()) continue;
+                const auto at = ofKey->second.find(position);
+                if (at != ofKey->second.end()) kept.insert(kept.end(), static_cast<std::size_t>(at->second), owned);
+            }
+            return kept;
+        },
+        true, where);
+}
+
 // ---- placing
 
 template <class PlanT>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "rdd/approximate.hpp"
 #include "rdd/detail/context_core.hpp"
 #include "rdd/detail/files_impl.hpp"
 #include "rdd/detail/hyper_log_log.hpp"
@@ -27,6 +29,7 @@
 #include "rdd/detail/stage.hpp"
 #include "rdd/future_action.hpp"
 #include "rdd/iterator.hpp"
+#include "rdd/stat_counter.hpp"
 
 // Bodies of the operators of RDD<T>; declared, with their documentation, in rdd.hpp.
 
@@ -98,7 +101,7 @@ auto flatMapEmit(const PlanT& plan, F f, Where where) {
 /// moves on while the range is read.
 template <class Range>
 auto rangeCursor(Range range, std::size_t chunkSize) {
-    using Element = Owned<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+    using Element = Owned<std::ranges::range_value_t<std::remove_cvref_t<Range>>>;
     if constexpr (IsIterator<Range>::value) {
         if constexpr (std::is_same_v<Element, typename Range::value_type>) {
             return range.release();
@@ -111,7 +114,7 @@ auto rangeCursor(Range range, std::size_t chunkSize) {
 }
 
 template <class Range>
-using RangeElement = Owned<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+using RangeElement = Owned<std::ranges::range_value_t<std::remove_cvref_t<Range>>>;
 
 /// Calls `open` when the first chunk is asked for, so that a partition's function runs inside the task's pull.
 template <class T, class Open>
@@ -352,19 +355,22 @@ U treeAggregate(const PlanT& plan, U zero, Seq seqOp, Comb combOp, Where where) 
     return sum;
 }
 
+/// Each value of a partition with its count.
+template <class PlanT>
+auto countInPartition(const PlanT& plan, TaskContext& context) {
+    FlatTable<Owned<typename PlanT::T>, int64_t> table;
+    plan.drive(context.partitionId(), context, [&](auto&& element) {
+        table.upsert(
+            PlacementHash<std::remove_cvref_t<decltype(element)>>{}(element), element, [] { return int64_t{1}; },
+            [](int64_t& n) { ++n; });
+    });
+    return std::move(table.entries());
+}
+
 template <class PlanT>
 auto countByValue(const PlanT& plan, Where where) {
-    using T = typename PlanT::T;
-    using O = Owned<T>;
-    auto parts = runOnAll(plan, "countByValue", where, [plan](TaskContext& context) {
-        FlatTable<O, int64_t> table;
-        plan.drive(context.partitionId(), context, [&](auto&& element) {
-            table.upsert(
-                PlacementHash<std::remove_cvref_t<decltype(element)>>{}(element), element, [] { return int64_t{1}; },
-                [](int64_t& n) { ++n; });
-        });
-        return std::move(table.entries());
-    });
+    using O = Owned<typename PlanT::T>;
+    auto parts = runOnAll(plan, "countByValue", where, [plan](TaskContext& context) { return countInPartition(plan, context); });
     std::map<O, int64_t> counts;
     for (auto& part : parts) {
         for (auto& [value, n] : part) counts[value] += n;
@@ -1113,6 +1119,129 @@ FutureAction<std::vector<Owned<T>>> takeAsync(const std::shared_ptr<RddNode<T>>&
     auto job = std::make_shared<TakeJob<T>>(node, n, where);
     job->startNext();
     return FutureAction<std::vector<Owned<T>>>(job, [job] { return job->result(); });
+}
+
+// ---- as good as it gets within a time
+
+/// Runs a job on all partitions and waits for its end, `timeoutMs` at most. `merge(Part)` and `estimate(merged, total)` are called
+/// by one thread at a time. After the time-out the job runs on and completes the result.
+template <class R, class Evaluator, class PlanT, class PerTask>
+PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t timeoutMs, Where where, Evaluator evaluator,
+                                  PerTask perTask) {
+    using Part = std::invoke_result_t<PerTask&, TaskContext&>;
+    struct State {
+        explicit State(Evaluator e) : evaluator(std::move(e)) {}
+        std::mutex mutex;  // guards all
+        std::condition_variable changed;
+        Evaluator evaluator;
+        int merged = 0;
+        bool ended = false;
+        std::exception_ptr error;
+        std::optional<PartialResult<R>> later;
+    };
+    auto state = std::make_shared<State>(std::move(evaluator));
+    const int total = plan.node->numPartitions();
+    JobRequest request;
+    request.rdd = plan.node;
+    request.partitions = allPartitions(*plan.node);
+    request.task = [perTask = std::move(perTask)](TaskContext& context) -> std::shared_ptr<void> {
+        PerTask copy(perTask);
+        return std::make_shared<Part>(copy(context));
+    };
+    request.onResult = [state](int, std::shared_ptr<void> part) {
+        const std::lock_guard lock(state->mutex);
+        state->evaluator.merge(*static_cast<Part*>(part.get()));
+        ++state->merged;
+    };
+    request.action = action;
+    request.callSite = CallSite::from(where);
+    plan.node->context()->submitJob(std::move(request))->onEnd([state, total](std::exception_ptr error) {
+        std::optional<PartialResult<R>> later;
+        std::optional<R> value;
+        {
+            const std::lock_guard lock(state->mutex);
+            state->ended = true;
+            state->error = error;
+            later = state->later;
+            if (!error) value = state->evaluator.estimate(state->merged, total);
+        }
+        state->changed.notify_all();
+        if (!later) return;
+        if (error) {
+            later->fail(error);
+        } else {
+            later->complete(std::move(*value));
+        }
+    });
+    std::unique_lock lock(state->mutex);
+    state->changed.wait_for(lock, std::chrono::milliseconds(timeoutMs), [&] { return state->ended; });
+    if (state->error) std::rethrow_exception(state->error);
+    PartialResult<R> result(state->evaluator.estimate(state->merged, total), state->ended);
+    if (!state->ended) state->later = result;
+    return result;
+}
+
+struct CountEvaluator {
+    double confidence;
+    int64_t sum = 0;
+    void merge(int64_t part) { sum += part; }
+    BoundedDouble estimate(int merged, int total) const { return estimateCount(sum, merged, total, confidence); }
+};
+
+template <class T>
+struct GroupedCountEvaluator {
+    double confidence;
+    std::map<T, int64_t> sums;
+    void merge(const std::vector<std::pair<T, int64_t>>& part) {
+        for (const auto& [value, n] : part) sums[value] += n;
+    }
+    std::map<T, BoundedDouble> estimate(int merged, int total) const {
+        std::map<T, BoundedDouble> result;
+        for (const auto& [value, n] : sums) result.emplace(value, estimateCount(n, merged, total, confidence));
+        return result;
+    }
+};
+
+template <BoundedDouble (*kEstimate)(const Moments&, int, int, double)>
+struct MomentsEvaluator {
+    double confidence;
+    StatCounter sum;
+    void merge(const StatCounter& part) { sum.merge(part); }
+    BoundedDouble estimate(int merged, int total) const {
+        return kEstimate(Moments{sum.count(), sum.mean(), sum.sampleVariance()}, merged, total, confidence);
+    }
+};
+
+template <class PlanT>
+PartialResult<BoundedDouble> countApprox(const PlanT& plan, int64_t timeoutMs, double confidence, Where where) {
+    checkConfidence(confidence);
+    return runApproximately<BoundedDouble>(plan, "countApprox", timeoutMs, where, CountEvaluator{confidence},
+                                           [plan](TaskContext& context) {
+                                               int64_t n = 0;
+                                               plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
+                                               return n;
+                                           });
+}
+
+template <class PlanT>
+auto countByValueApprox(const PlanT& plan, int64_t timeoutMs, double confidence, Where where) {
+    using O = Owned<typename PlanT::T>;
+    checkConfidence(confidence);
+    return runApproximately<std::map<O, BoundedDouble>>(
+        plan, "countByValueApprox", timeoutMs, where, GroupedCountEvaluator<O>{confidence, {}},
+        [plan](TaskContext& context) { return countInPartition(plan, context); });
+}
+
+template <BoundedDouble (*kEstimate)(const Moments&, int, int, double), class PlanT>
+PartialResult<BoundedDouble> momentsApprox(const PlanT& plan, const char* action, int64_t timeoutMs, double confidence, Where where) {
+    checkConfidence(confidence);
+    return runApproximately<BoundedDouble>(plan, action, timeoutMs, where, MomentsEvaluator<kEstimate>{confidence, {}},
+                                           [plan](TaskContext& context) {
+                                               StatCounter sum;
+                                               plan.drive(context.partitionId(), context,
+                                                          [&](auto&& x) { sum.merge(static_cast<double>(x)); });
+                                               return sum;
+                                           });
 }
 
 // ---- distinct elements, estimated

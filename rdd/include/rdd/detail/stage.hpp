@@ -121,7 +121,7 @@ struct FilterStep {
 template <class T, class Raw, class F>
 struct FlatMapStep {
     using Range = std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>;
-    using Out = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    using Out = std::ranges::range_value_t<std::remove_cvref_t<Range>>;
     using OutRaw = Out;
     static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
     // Elements of a container that the function returned by value belong to nobody else.
@@ -228,7 +228,7 @@ template <class P, class F>
 struct FlatMapValuesStep {
     using Key = typename P::first_type;
     using Range = std::invoke_result_t<F&, const typename P::second_type&>;
-    using Value = std::remove_cvref_t<std::ranges::range_reference_t<Range>>;
+    using Value = std::ranges::range_value_t<std::remove_cvref_t<Range>>;
     using Out = std::pair<Key, Value>;
     using OutRaw = Out;
     static constexpr bool kInPlace = kIsView<Out>;
