@@ -1,13 +1,16 @@
 #pragma once
 
 #include <memory>
+#include <source_location>
 #include <string>
 #include <utility>
 
 #include "dstream/basic_ops.hpp"
 #include "dstream/output_ops.hpp"
 #include "dstream/pair_ops.hpp"
+#include "dstream/state_ops.hpp"
 #include "dstream/stream_node.hpp"
+#include "dstream/window_ops.hpp"
 
 namespace dstream {
 
@@ -15,7 +18,8 @@ namespace detail {
 
 /// Every operator of a stream. A further family of operators is one more layer here.
 template <class Self, class T, class Base>
-using StreamOps = OutputStreamOps<Self, T, PairStreamOps<Self, T, BasicStreamOps<Self, T, Base>>>;
+using StreamOps = OutputStreamOps<
+    Self, T, StateStreamOps<Self, T, WindowStreamOps<Self, T, PairStreamOps<Self, T, BasicStreamOps<Self, T, Base>>>>>;
 
 template <class T>
 class StreamHandle {
@@ -75,6 +79,35 @@ public:
     std::string name() const { return node()->input()->name(); }
 
     std::shared_ptr<DStreamNodeOf<TextRDD>> nodeAs() const { return std::static_pointer_cast<DStreamNodeOf<TextRDD>>(node()); }
+};
+
+/// What a mapWithState function emits, in processing order inside a partition: data-driven values first, then those of keys that
+/// time out. `checkpoint` sets the interval of the state, which is also when idle keys are looked for.
+template <class K, class V, class S, class M>
+class MapWithStateDStream : public detail::StreamOps<MapWithStateDStream<K, V, S, M>, M, DStream<M>> {
+    using Ops = detail::StreamOps<MapWithStateDStream<K, V, S, M>, M, DStream<M>>;
+    using Where = std::source_location;
+
+public:
+    explicit MapWithStateDStream(std::shared_ptr<detail::MappedStateNode<K, S, M>> node) : Ops(std::move(node)) {}
+
+    std::shared_ptr<DStreamNodeOf<RDD<M>>> nodeAs() const { return std::static_pointer_cast<DStreamNodeOf<RDD<M>>>(this->node()); }
+
+    /// All keys with their state after each batch. Costs a pass over all keys.
+    DStream<std::pair<K, S>> stateSnapshots(Where where = Where::current()) const {
+        using Record = detail::StateRecord<K, S, M>;
+        return DStream<std::pair<K, S>>(detail::addOp(
+            std::static_pointer_cast<detail::MappedStateNode<K, S, M>>(this->node())->state(), "stateSnapshots",
+            CallSite::from(where), [where](const RDD<Record>& records) {
+                return records.template flatMap<std::pair<K, S>>(
+                    [](const Record& record, auto&& emit) {
+                        for (const auto& [key, entry] : record.table->entries()) {
+                            if (entry.live) emit(std::pair<K, S>(key, entry.state));
+                        }
+                    },
+                    where);
+            }));
+    }
 };
 
 namespace detail {

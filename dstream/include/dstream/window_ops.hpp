@@ -1,0 +1,306 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <utility>
+#include <vector>
+
+#include "dstream/stream_node.hpp"
+#include "rdd/detail/flat_table.hpp"
+
+namespace dstream {
+namespace detail {
+
+/// @throws IllegalArgumentException  unless window and slide are positive multiples of the parent's slide
+void checkWindow(const DStreamBase& parent, Duration window, Duration slide);
+
+/// The batches of the parent in (t - window, t], one after the other. Keeps the parent's RDDs instead of its own.
+template <class T>
+class WindowNode final : public DStreamNodeOf<RDD<Owned<T>>> {
+public:
+    WindowNode(const std::shared_ptr<DStreamNode<T>>& parent, Duration window, Duration slide, CallSite site)
+        : DStreamNodeOf<RDD<Owned<T>>>(parent->weakContext(), "window", {parent}, site, slide),
+          parent_(parent.get()),
+          window_(window) {
+        parent->persist(StorageLevel::MEMORY_ONLY_SER);
+    }
+    void persist(StorageLevel level) override { parent_->persist(level); }
+    std::optional<Duration> parentRememberDuration() const override {
+        return this->rememberDuration() ? std::optional(*this->rememberDuration() + window_) : std::nullopt;
+    }
+
+private:
+    std::optional<RDD<Owned<T>>> compute(Time time) override {
+        std::vector<std::shared_ptr<RddNode<Owned<T>>>> rdds;
+        for (Time at = time - window_ + parent_->slideDuration(); at <= time; at = at + parent_->slideDuration()) {
+            if (auto rdd = parent_->getOrCompute(at)) rdds.push_back(owning<T>(rdd->node(), std::source_location::current()).node());
+        }
+        return unionAll<Owned<T>>(this->context().sparkContext().core(), std::move(rdds), std::source_location::current());
+    }
+
+    DStreamNode<T>* const parent_;
+    const Duration window_;
+};
+
+/// One partition of a window that is computed from the window before: what entered is merged in, what left is taken out.
+/// All inputs are partitioned alike.
+template <class K, class V, class F, class InverseF>
+class SlidWindowRdd final : public RddNode<std::pair<K, V>> {
+    using Pair = std::pair<K, V>;
+    using Input = std::shared_ptr<RddNode<Pair>>;
+
+    struct Parts {
+        std::optional<V> before;
+        std::optional<V> left;
+        std::optional<V> entered;
+    };
+
+public:
+    /// @param before  may be null: the first window
+    SlidWindowRdd(const std::shared_ptr<SparkContextCore>& context, Input before, std::vector<Input> left, std::vector<Input> entered,
+                  F f, InverseF inverse, const Partitioner& partitioner, CallSite site)
+        : RddNode<Pair>(context, dependenciesOf(before, left, entered), "reduceByKeyAndWindow", site, partitioner),
+          before_(before.get()),
+          f_(std::move(f)),
+          inverse_(std::move(inverse)) {
+        for (const auto& rdd : left) left_.push_back(rdd.get());
+        for (const auto& rdd : entered) entered_.push_back(rdd.get());
+    }
+    const char* className() const override { return "CoGroupedRDD"; }
+
+private:
+    static RddBase::Lineage dependenciesOf(const Input& before, const std::vector<Input>& left, const std::vector<Input>& entered) {
+        RddBase::Lineage lineage;
+        if (before) lineage.push_back(std::make_shared<OneToOneDependency>(before));
+        for (const auto& rdd : left) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
+        for (const auto& rdd : entered) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
+        return lineage;
+    }
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+
+    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
+        F f(f_);
+        InverseF inverse(inverse_);
+        FlatTable<K, Parts> table;
+        const auto add = [&](const RddNode<Pair>* rdd, std::optional<V> Parts::* part) {
+            if (rdd == nullptr) return;
+            CursorPtr<Pair> cursor = rdd->iterator(partition, context);
+            for (Chunk<Pair> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+                context.checkCancelled();
+                for (std::size_t i = 0; i < chunk.size; ++i) {
+                    const Pair& pair = chunk[i];
+                    const auto merge = [&](Parts& parts) {
+                        auto& slot = parts.*part;
+                        slot = slot ? guarded(this, [&] { return V(f(*slot, pair.second)); }) : pair.second;
+                    };
+                    table.upsert(
+                        PlacementHash<K>{}(pair.first), pair.first,
+                        [&] {
+                            Parts parts;
+                            merge(parts);
+                            return parts;
+                        },
+                        merge);
+                }
+            }
+        };
+        add(before_, &Parts::before);
+        for (const auto* rdd : left_) add(rdd, &Parts::left);
+        for (const auto* rdd : entered_) add(rdd, &Parts::entered);
+
+        Array<Pair> result;
+        result.reserve(table.size());
+        for (auto& [key, parts] : table.entries()) {
+            guarded(this, [&] {
+                if (!parts.before) {
+                    if (!parts.entered) {
+                        throw IllegalStateException("neither the window before nor a new batch has a value for a key that leaves: does "
+                                                    "its PlacementHash give the same for equal keys?");
+                    }
+                    result.emplace_back(key, *std::move(parts.entered));
+                    return;
+                }
+                V value = *std::move(parts.before);
+                if (parts.left) value = inverse(value, *parts.left);
+                if (parts.entered) value = f(value, *parts.entered);
+                result.emplace_back(key, std::move(value));
+            });
+        }
+        return std::make_unique<OwnedArrayCursor<Pair>>(std::move(result), context.chunkSize());
+    }
+
+    const RddNode<Pair>* before_;
+    std::vector<const RddNode<Pair>*> left_, entered_;
+    const F f_;
+    const InverseF inverse_;
+};
+
+template <class K, class V, class F, class InverseF, class Filter>
+class InverseWindowNode final : public DStreamNodeOf<RDD<std::pair<K, V>>> {
+    using Pair = std::pair<K, V>;
+
+public:
+    InverseWindowNode(const std::shared_ptr<DStreamNode<Pair>>& reduced, F f, InverseF inverse, Filter filter, Duration window,
+                      Duration slide, Partitioner partitioner, CallSite site)
+        : DStreamNodeOf<RDD<Pair>>(reduced->weakContext(), "reduceByKeyAndWindow", {reduced}, site, slide),
+          reduced_(reduced.get()),
+          f_(std::move(f)),
+          inverse_(std::move(inverse)),
+          filter_(std::move(filter)),
+          window_(window),
+          partitioner_(std::move(partitioner)) {
+        persist(StorageLevel::MEMORY_ONLY_SER);
+    }
+    void persist(StorageLevel level) override {
+        DStreamBase::persist(level);
+        reduced_->persist(level);
+    }
+    bool mustCheckpoint() const override { return true; }
+    std::optional<Duration> parentRememberDuration() const override {
+        return this->rememberDuration() ? std::optional(*this->rememberDuration() + window_) : std::nullopt;
+    }
+
+private:
+    std::optional<RDD<Pair>> compute(Time time) override {
+        const Duration slide = this->slideDuration(), step = reduced_->slideDuration();
+        const Time begin = time - window_ + step;
+        auto before = this->getOrCompute(time - slide);
+        auto rdd = std::make_shared<SlidWindowRdd<K, V, F, InverseF>>(
+            this->context().sparkContext().core(), before ? before->node() : nullptr, between(begin - slide, begin - step),
+            between(time - slide + step, time), f_, inverse_, partitioner_, this->creationSite());
+        RDD<Pair> window = makeRdd<Pair>(std::move(rdd));
+        if constexpr (!std::is_same_v<Filter, std::nullptr_t>) return window.filter(filter_);
+        return window;
+    }
+    std::vector<std::shared_ptr<RddNode<Pair>>> between(Time from, Time to) {
+        std::vector<std::shared_ptr<RddNode<Pair>>> rdds;
+        for (Time at = from; at <= to; at = at + reduced_->slideDuration()) {
+            if (auto rdd = reduced_->getOrCompute(at)) rdds.push_back(rdd->node());
+        }
+        return rdds;
+    }
+
+    DStreamNode<Pair>* const reduced_;
+    F f_;
+    InverseF inverse_;
+    Filter filter_;
+    const Duration window_;
+    const Partitioner partitioner_;
+};
+
+/// The operators over windows: a window of length w holds the batches in (t - w, t]; there is one result per slide. Near the
+/// start a window holds the batches there are. Durations must be positive multiples of the stream's slide duration, else
+/// IllegalArgumentException.
+template <class Self, class T, class Base>
+class WindowStreamOps : public Base {
+    using Where = std::source_location;
+    using O = Owned<T>;
+    using K = Owned<KeyOf<T>>;
+    using V = Owned<ValueOf<T>>;
+    const Self& self() const { return static_cast<const Self&>(*this); }
+
+public:
+    using Base::Base;
+
+    /// All elements of the window. Persists this stream's RDDs; `persist` of the window means them too.
+    /// @param slideDuration  absent: every batch of this stream
+    DStream<O> window(Duration windowDuration, std::optional<Duration> slideDuration = std::nullopt,
+                      Where where = Where::current()) const {
+        const Duration slide = slideDuration.value_or(self().node()->slideDuration());
+        checkWindow(*self().node(), windowDuration, slide);
+        return DStream<O>(std::make_shared<WindowNode<T>>(self().node(), windowDuration, slide, CallSite::from(where)));
+    }
+    /// One element per window, none for an empty one.
+    template <class F>
+    DStream<O> reduceByWindow(F f, Duration windowDuration, Duration slideDuration, Where where = Where::current()) const {
+        return self().reduce(f, where).window(windowDuration, slideDuration, where).reduce(f, where);
+    }
+    /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. No element until there was data.
+    /// @note Needs a checkpoint directory.
+    template <class F, class InverseF>
+        requires(!std::is_same_v<InverseF, Duration>)
+    DStream<O> reduceByWindow(F f, InverseF inverse, Duration windowDuration, Duration slideDuration,
+                              Where where = Where::current()) const {
+        return DStream<O>(self()
+                              .map([](const T& element) { return std::pair<int, O>(1, toOwned(element)); }, where)
+                              .reduceByKeyAndWindow(std::move(f), std::move(inverse), windowDuration, slideDuration, 1, nullptr, where)
+                              .map([](const std::pair<int, O>& pair) { return pair.second; }, where));
+    }
+    /// The number of elements of each window, a DStream<int64_t>. Incremental; no element until there was data, afterwards 0 for
+    /// empty windows.
+    /// @note Needs a checkpoint directory.
+    auto countByWindow(Duration windowDuration, Duration slideDuration, Where where = Where::current()) const {
+        return self()
+            .map([](const T&) { return int64_t{1}; }, where)
+            .reduceByWindow(std::plus<int64_t>{}, std::minus<int64_t>{}, windowDuration, slideDuration, where);
+    }
+    /// (value, how often it occurs) of each window. Incremental; values whose count falls to 0 leave the result.
+    /// @note Needs a checkpoint directory.
+    DStream<std::pair<O, int64_t>> countByValueAndWindow(Duration windowDuration, Duration slideDuration,
+                                                         std::optional<int> numPartitions = std::nullopt,
+                                                         Where where = Where::current()) const
+        requires Hashable<T>
+    {
+        return self()
+            .map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
+            .reduceByKeyAndWindow(
+                std::plus<int64_t>{}, std::minus<int64_t>{}, windowDuration, slideDuration,
+                numPartitions ? PartitionChoice(*numPartitions) : PartitionChoice(),
+                [](const std::pair<O, int64_t>& entry) { return entry.second != 0; }, where);
+    }
+
+    // ---- pairs
+
+    /// (key, its values in the window).
+    DStream<std::pair<K, std::vector<V>>> groupByKeyAndWindow(Duration windowDuration,
+                                                              std::optional<Duration> slideDuration = std::nullopt,
+                                                              PartitionChoice partitions = {}, Where where = Where::current()) const
+        requires PairLike<T>
+    {
+        const Partitioner partitioner = this->partitionerOf(partitions);
+        return addOp(self().groupByKey(partitioner, where).window(windowDuration, slideDuration, where).nodeAs(),
+                     "groupByKeyAndWindow", CallSite::from(where),
+                     [partitioner, where](const RDD<std::pair<K, std::vector<V>>>& groups) {
+                         const auto append = [](std::vector<V> values, const std::vector<V>& more) {
+                             values.insert(values.end(), more.begin(), more.end());
+                             return values;
+                         };
+                         return groups.combineByKey([](const std::vector<V>& values) { return values; }, append, append, partitioner,
+                                                    true, where);
+                     });
+    }
+    /// The values of each key in the window, merged by `f`: batch by batch, then over the window.
+    template <class F>
+    DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, Duration windowDuration, std::optional<Duration> slideDuration = std::nullopt,
+                                                  PartitionChoice partitions = {}, Where where = Where::current()) const
+        requires PairLike<T>
+    {
+        const Partitioner partitioner = this->partitionerOf(partitions);
+        return self()
+            .reduceByKey(f, partitioner, where)
+            .window(windowDuration, slideDuration, where)
+            .reduceByKey(f, partitioner, where);
+    }
+    /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. Keys stay for ever unless `filter`, a
+    /// predicate on the (key, value) pair of the result, drops them.
+    /// @note Needs a checkpoint directory.
+    template <class F, class InverseF, class Filter = std::nullptr_t>
+        requires(PairLike<T> && !std::is_convertible_v<InverseF, Duration>)
+    DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, InverseF inverse, Duration windowDuration,
+                                                  std::optional<Duration> slideDuration = std::nullopt,
+                                                  PartitionChoice partitions = {}, Filter filter = nullptr,
+                                                  Where where = Where::current()) const {
+        const Duration slide = slideDuration.value_or(self().node()->slideDuration());
+        checkWindow(*self().node(), windowDuration, slide);
+        const Partitioner partitioner = this->partitionerOf(partitions);
+        return DStream<std::pair<K, V>>(std::make_shared<InverseWindowNode<K, V, F, InverseF, Filter>>(
+            self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter), windowDuration, slide,
+            partitioner, CallSite::from(where)));
+    }
+};
+
+}  // namespace detail
+}  // namespace dstream
