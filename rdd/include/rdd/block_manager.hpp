@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rdd/block.hpp"
@@ -49,8 +50,9 @@ public:
     /// The block, from memory or read back from disk; null when it is not (or no longer) there.
     BlockPtr get(const BlockId& id);
     bool contains(const BlockId& id) const;
+    /// Drops one block; it counts as lost.
     void remove(const BlockId& id);
-    /// Removes all blocks of an RDD or input stream.
+    /// Removes all blocks of an RDD or input stream for good.
     void removeAll(BlockId::Kind kind, int64_t owner);
     /// Computes a block at most once at a time: a second caller waits for the first and takes its block.
     BlockPtr getOrCompute(const BlockId& id, StorageLevel level, const BlockCodec* codec, const std::function<BlockPtr()>& compute);
@@ -63,12 +65,25 @@ public:
     void release(int64_t bytes);
     /// The folder for spill files; made on first use, mode 0700.
     std::string localDirectory();
+    /// True when the block was stored and then got lost (evicted, damaged, dropped).
+    bool isLost(const BlockId& id) const;
+    /// Counts bytes moved to disk because memory was out.
+    void countSpill(int64_t bytes);
+    int64_t spills() const;
+    int64_t spilledBytes() const;
+    /// Forgets all blocks and removes the folder.
+    void clear();
     /// What is kept of one RDD.
     RDDInfo infoOf(int rddId) const;
     /// Partitions that were stored once, got lost (evicted, damaged, dropped) and were computed again.
     int64_t recomputedBlocks() const;
 
 private:
+    /// Reserves memory without evicting blocks of the same owner.
+    bool reserveFor(int64_t bytes, const BlockId* owner);
+    /// Writes a block to a new file; its path and size.
+    std::pair<std::string, int64_t> writeFile(const Block& block, const BlockCodec& codec);
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

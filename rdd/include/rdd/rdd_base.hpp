@@ -118,6 +118,7 @@ public:
 
     void markForCheckpoint();
     void markForLocalCheckpoint();
+    bool awaitsCheckpoint() const;
     bool isCheckpointed() const;
     std::optional<std::string> checkpointFile() const;
     /// Writes the checkpoint of this RDD if it is marked and not yet written, and cuts the lineage. Runs a job.
@@ -125,12 +126,12 @@ public:
 
     /// The narrow chain from here to the source of its fused stage, or this when not fused.
     RddBase* narrowParent() const { return narrowParent_; }
-    /// Unfused narrow operators since the last point where a partition is kept.
+    /// Narrow operators since the last one whose block a long lineage is computed through.
     int narrowDepth() const { return narrowDepth_; }
     /// Computes the partition into a block (for caching, checkpoints, long lineages); type-erased.
     virtual std::shared_ptr<const Block> computeBlock(int partition, TaskContext& context) const = 0;
-    /// Computes, bottom up and without recursion, the blocks that a lineage of more than kMaxNarrowDepth unfused operators is
-    /// computed through. Called once at the start of a task.
+    /// Computes, bottom up and without recursion, the blocks that a lineage of more than kMaxNarrowDepth narrow operators is
+    /// computed through; each is let go once the last block that reads it is there. Called at the start of a task.
     void prepareLongLineage(int partition, TaskContext& context) const;
     /// Converts blocks of this element type to bytes and back; null when the element type has no codec.
     virtual const struct BlockCodec* blockCodec() const = 0;
@@ -156,6 +157,8 @@ protected:
     std::shared_ptr<const Block> edgeBlock(int partition, TaskContext& context) const;
 
 private:
+    enum class CheckpointState { kNone, kMarked, kMarkedLocal, kWriting, kDone };
+
     const int id_;
     const char* const operatorName_;
     const CallSite callSite_;
@@ -164,17 +167,25 @@ private:
     RddBase* narrowParent_ = nullptr;
     int narrowDepth_ = 0;
     std::atomic<bool> edge_{false};
+    bool blockInLongLineage_ = false;   // this node's block is kept while a task runs
+    bool belowLongLineage_ = false;     // some narrow ancestor's is
     mutable std::once_flag partitionsOnce_;
-    mutable int numPartitions_ = 0;
+    mutable std::atomic<int> numPartitions_{-1};
 
     mutable std::mutex mutex_;  // guards the fields below
     std::string name_;
     StorageLevel storageLevel_;
     std::shared_ptr<const Lineage> lineage_;
-    enum class CheckpointState { kNone, kMarked, kMarkedLocal, kWriting, kDone };
     CheckpointState checkpointState_ = CheckpointState::kNone;
+    bool checkpointIsLocal_ = false;
+    bool wasPersisted_ = false;
     std::shared_ptr<RddBase> checkpointRdd_;
     std::string checkpointFile_;
+
+    void setLevel(StorageLevel level, bool replace);
+    void markCheckpoint(CheckpointState mark);
+    void writeCheckpoint(bool local);
+    void updateEdge();
 };
 
 }  // namespace dstream

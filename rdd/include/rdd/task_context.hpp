@@ -17,6 +17,7 @@
 namespace dstream {
 
 class Block;
+class RddBase;
 class SparkContextCore;
 
 /// Thread-local key-value settings that travel with a job to its tasks.
@@ -93,15 +94,18 @@ public:
     }
     SparkContextCore& core() const { return *core_; }
 
-    TaskContext(SparkContextCore& core, const Properties& properties) : core_(&core), properties_(&properties) {}
+    /// The property that carries the time of the batch, in ms since the epoch, to the tasks of streaming jobs.
+    static constexpr const char* kBatchTimeProperty = "spark.streaming.internal.batchTime";
+
+    TaskContext(SparkContextCore& core, const Properties& properties);
+    ~TaskContext();
     TaskContext(const TaskContext&) = delete;
     TaskContext& operator=(const TaskContext&) = delete;
 
 private:
     friend class TaskRunner;
     friend class detail::AccumulatorBase;
-    template <class T>
-    friend class RddNode;
+    friend class RddBase;
 
     SparkContextCore* core_;
     const Properties* properties_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -21,6 +22,15 @@ class ShuffleManager;
 class SparkConf;
 class Clock;
 class SparkListener;
+
+/// What was done again or moved to disk since the context began.
+struct EngineCounters {
+    int64_t recomputedPartitions = 0;  // lost cached partitions and lost map outputs that were computed once more
+    int64_t spills = 0;                // files written because memory was out
+    int64_t spilledBytes = 0;
+    int64_t failedTasks = 0;
+    int64_t resubmittedStages = 0;  // stage attempts beyond the first, after lost shuffle outputs
+};
 
 /// One job as the typed layer asks for it.
 struct JobRequest {
@@ -57,6 +67,8 @@ class SparkContextCore : public std::enable_shared_from_this<SparkContextCore> {
 public:
     virtual ~SparkContextCore() = default;
 
+    /// A pointer that counts as a handle of the application: when the last one goes, the context stops.
+    virtual std::shared_ptr<SparkContextCore> handle() = 0;
     virtual const SparkConf& conf() const = 0;
     virtual int newRddId() = 0;
     virtual int newShuffleId() = 0;
@@ -81,8 +93,12 @@ public:
     virtual void removeShuffle(int shuffleId) = 0;
     /// The directory of setCheckpointDir, or nullopt.
     virtual std::optional<std::string> checkpointDirectory() const = 0;
-    /// Adds an accumulator's task-side updates of a successful task; see accumulator.hpp.
-    virtual void registerAccumulatorCore(const std::shared_ptr<detail::AccumulatorBase>& accumulator) = 0;
+    virtual EngineCounters counters() const = 0;
+    /// Notes a persisted RDD for getPersistentRDDs, and takes it off with its stored partitions.
+    virtual void notePersisted(const std::shared_ptr<RddBase>& rdd) = 0;
+    virtual void forgetPersisted(int rddId) = 0;
+    /// RDDs marked for a checkpoint that is not yet written; while there is one, jobs look for them at their end.
+    virtual std::atomic<int>& pendingCheckpoints() = 0;
 };
 
 }  // namespace dstream

@@ -1,0 +1,345 @@
+#include "context/context.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <random>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
+#include "rdd/rdd_base.hpp"
+#include "scheduler/stage_plan.hpp"
+
+namespace dstream {
+namespace {
+
+std::optional<int> toInt(std::string_view text) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+std::size_t chunkSizeOf(const SparkConf& conf) {
+    const int size = conf.getInt("dstream.chunkSize", 1024);
+    require(size >= 1, "dstream.chunkSize must be at least 1: " + std::to_string(size));
+    return static_cast<std::size_t>(size);
+}
+
+SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
+    SchedulerOptions options;
+    options.slots = master.slots;
+    options.maxTaskFailures = master.maxTaskFailures;
+    options.maxStageAttempts = conf.getInt("spark.stage.maxConsecutiveAttempts", 4);
+    require(options.maxStageAttempts >= 1, "spark.stage.maxConsecutiveAttempts must be at least 1: " + std::to_string(options.maxStageAttempts));
+    const std::string mode = conf.get("spark.scheduler.mode", "FIFO");
+    require(mode == "FIFO" || mode == "FAIR", "spark.scheduler.mode must be FIFO or FAIR: '" + mode + "'");
+    options.fair = mode == "FAIR";
+    const char* const executor = std::getenv("DSTREAM_EXECUTOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    if (executor != nullptr && *executor != '\0') options.executor = executor;
+    return options;
+}
+
+SparkConf checked(SparkConf conf) {
+    if (!conf.contains("spark.master")) {
+        throw SparkException("a master must be set, for example SparkConf().setMaster(\"local[2]\")");
+    }
+    if (!conf.contains("spark.app.name")) {
+        throw SparkException("an application name must be set, for example SparkConf().setAppName(\"WordCount\")");
+    }
+    return conf;
+}
+
+/// Settings of the reference that have no meaning in one process.
+void warnAboutSettingsWithoutMeaning(const SparkConf& conf) {
+    constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.", "spark.locality.",
+                                              "spark.executor.", "spark.excludeOnFailure.", "spark.task.cpus"};
+    std::string keys;
+    for (const auto& [key, value] : conf.getAll()) {
+        if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return key.starts_with(prefix); })) {
+            keys += (keys.empty() ? "" : ", ") + key;
+        }
+    }
+    if (!keys.empty()) logMessage(LogLevel::kWarn, "context", "these settings have no meaning in one process and are ignored: " + keys);
+}
+
+std::string uniqueName() {
+    std::random_device random;
+    std::string name;
+    for (int i = 0; i < 16; ++i) {
+        constexpr char kDigits[] = "0123456789abcdef";
+        const unsigned byte = random() & 0xff;
+        name += kDigits[byte >> 4];
+        name += kDigits[byte & 15];
+        if (i == 3 || i == 5 || i == 7 || i == 9) name += '-';
+    }
+    return name;
+}
+
+std::string localPath(const std::string& path) {
+    if (path.starts_with("file://")) return path.substr(7);
+    if (path.starts_with("file:")) return path.substr(5);
+    return path;
+}
+
+// Process-wide: the active context, and contexts whose last handle went on a thread of their own, which cannot join itself.
+struct Active {
+    std::mutex mutex;  // guards what follows
+    std::weak_ptr<Context> context;
+    std::vector<std::shared_ptr<Context>> toBeStopped;
+};
+
+Active& activeContext() {
+    static Active active;
+    return active;
+}
+
+thread_local std::shared_ptr<const Properties> threadProperties;
+
+}  // namespace
+
+Master parseMaster(const std::string& text) {
+    const auto fail = [&](const char* why) {
+        throw SparkException("spark.master should be local, local[N], local[*] or local[N,F], found '" + text + "'" + why);
+    };
+    Master master;
+    if (text == "local") return master;
+    if (!text.starts_with("local[") || !text.ends_with(']')) fail("");
+    const std::string_view inside = std::string_view(text).substr(6, text.size() - 7);
+    const std::size_t comma = inside.find(',');
+    std::string_view slots = inside.substr(0, comma);
+    const auto trim = [](std::string_view part) {
+        while (part.starts_with(' ')) part.remove_prefix(1);
+        while (part.ends_with(' ')) part.remove_suffix(1);
+        return part;
+    };
+    slots = trim(slots);
+    const auto number = slots == "*" ? std::optional(static_cast<int>(std::max(1U, std::thread::hardware_concurrency()))) : toInt(slots);
+    if (!number) fail("");
+    if (*number <= 0) fail("; it needs at least one thread");
+    master.slots = *number;
+    if (comma != std::string_view::npos) {
+        const auto failures = toInt(trim(inside.substr(comma + 1)));
+        if (!failures) fail("");
+        if (*failures <= 0) fail("; a task needs at least one attempt");
+        master.maxTaskFailures = *failures;
+    }
+    return master;
+}
+
+std::shared_ptr<const Properties> localProperties() {
+    static const auto none = std::make_shared<const Properties>();
+    return threadProperties ? threadProperties : none;
+}
+
+void setLocalProperties(std::shared_ptr<const Properties> properties) { threadProperties = std::move(properties); }
+
+// ---- life
+
+/// What handles share: its end is the end of the application.
+struct Context::Handle {
+    explicit Handle(std::shared_ptr<Context> context_) : context(std::move(context_)) {}
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+    ~Handle() {
+        try {
+            if (context->scheduler_->onEngineThread() || context->bus_.onListenerThread()) {
+                Active& active = activeContext();
+                const std::lock_guard lock(active.mutex);
+                active.toBeStopped.push_back(context);
+                return;
+            }
+            context->stop();
+        } catch (...) {
+            logMessage(LogLevel::kError, "context", "the context could not be stopped: " + describeException(std::current_exception()));
+        }
+    }
+    const std::shared_ptr<Context> context;
+};
+
+std::shared_ptr<SparkContextCore> Context::start(const SparkConf& conf) {
+    std::vector<std::shared_ptr<Context>> old;
+    Active& active = activeContext();
+    {
+        const std::lock_guard lock(active.mutex);
+        old.swap(active.toBeStopped);
+    }
+    for (const auto& context : old) context->stop();
+    const std::lock_guard lock(active.mutex);
+    if (const auto running = active.context.lock(); running && !running->isStopped()) {
+        throw SparkException("only one SparkContext can be active in a process; stop the one of application '" +
+                             running->conf().get("spark.app.name", "") + "' first");
+    }
+    const auto context = std::make_shared<Context>(conf);
+    active.context = context;
+    return context->handle();
+}
+
+std::shared_ptr<SparkContextCore> Context::active() {
+    std::shared_ptr<Context> context;
+    {
+        Active& active = activeContext();
+        const std::lock_guard lock(active.mutex);
+        context = active.context.lock();
+    }
+    return context && !context->isStopped() ? context->handle() : nullptr;
+}
+
+std::shared_ptr<SparkContextCore> Context::handle() {
+    std::shared_ptr<Handle> handle;
+    {
+        const std::lock_guard lock(mutex_);
+        handle = handle_.lock();
+        if (!handle && !isStopped()) {
+            handle = std::make_shared<Handle>(std::static_pointer_cast<Context>(shared_from_this()));
+            handle_ = handle;
+        }
+    }
+    if (!handle) return shared_from_this();
+    return {handle, this};
+}
+
+Context::Context(SparkConf conf)
+    : conf_(checked(std::move(conf))),
+      master_(parseMaster(conf_.get("spark.master"))),
+      chunkSize_(chunkSizeOf(conf_)),
+      defaultParallelism_(conf_.getInt("spark.default.parallelism", master_.slots)),
+      clock_(makeClock(conf_.get("spark.streaming.clock", ""))),
+      startTime_(clock_->getTimeMillis()),
+      applicationId_("local-" + std::to_string(startTime_)),
+      blocks_(conf_),
+      shuffles_(blocks_, master_.slots),
+      bus_("spark", static_cast<std::size_t>(std::max(1, conf_.getInt("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
+      scheduler_(std::make_shared<Scheduler>(*this, shuffles_, status_, bus_, optionsOf(conf_, master_))) {
+    require(defaultParallelism_ >= 1, "spark.default.parallelism must be at least 1: " + std::to_string(defaultParallelism_));
+    warnAboutSettingsWithoutMeaning(conf_);
+}
+
+Context::~Context() {
+    if (isStopped()) return;
+    try {
+        stop();
+    } catch (...) {
+        logMessage(LogLevel::kError, "context", "the context could not be stopped: " + describeException(std::current_exception()));
+    }
+}
+
+void Context::stop() {
+    if (bus_.onListenerThread()) throw SparkException("a SparkContext cannot be stopped by its listener: the wait for the listener's end would never end");
+    if (scheduler_->onEngineThread()) throw SparkException("a SparkContext cannot be stopped in a task or in a result handler");
+    if (stopped_.exchange(true)) return;
+    scheduler_->stop();
+    bus_.post([time = clock_->getTimeMillis()](SparkListener& listener) { listener.onApplicationEnd({time}); });
+    bus_.stop();
+    shuffles_.clear();
+    blocks_.clear();
+}
+
+void Context::assertUsable(const char* what) const {
+    if (TaskContext::get() != nullptr) {
+        throw SparkException(std::string(what) + " cannot be called in a task: RDDs are made and actions are run by the driver only");
+    }
+    if (isStopped()) throw IllegalStateException(std::string(what) + " on a stopped SparkContext; make a new one");
+}
+
+// ---- jobs
+
+void SparkContextCore::runJob(JobRequest request) {
+    const std::shared_ptr<RddBase> rdd = request.rdd;
+    submitJob(std::move(request))->wait();
+    if (pendingCheckpoints() == 0) return;
+    for (const auto& marked : awaitingCheckpoint(rdd)) marked->doCheckpoint();
+}
+
+std::shared_ptr<JobHandle> Context::submitJob(JobRequest request) {
+    assertUsable(request.action);
+    return scheduler_->submit(std::move(request), localProperties());
+}
+
+std::vector<BlockPtr> Context::fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) {
+    return shuffles_.fetch(shuffle, reducePartition, context);
+}
+
+EngineCounters Context::counters() const {
+    EngineCounters counters;
+    counters.recomputedPartitions = blocks_.recomputedBlocks() + shuffles_.recomputedOutputs();
+    counters.spills = blocks_.spills();
+    counters.spilledBytes = blocks_.spilledBytes();
+    counters.failedTasks = scheduler_->failedTasks();
+    counters.resubmittedStages = scheduler_->resubmittedStages();
+    return counters;
+}
+
+// ---- what it keeps
+
+std::optional<std::string> Context::checkpointDirectory() const {
+    const std::lock_guard lock(mutex_);
+    return checkpointDirectory_;
+}
+
+void Context::setCheckpointDirectory(const std::string& directory) {
+    std::string path = localPath(directory) + "/" + uniqueName();
+    posixFs().makeDirectories(path);
+    const std::lock_guard lock(mutex_);
+    checkpointDirectory_ = std::move(path);
+}
+
+void Context::addFile(const std::string& path, bool recursive) {
+    const auto status = posixFs().stat(localPath(path));
+    if (!status) throw SparkException("addFile: " + path + " does not exist");
+    if (status->kind == FileKind::kDirectory && !recursive) {
+        throw SparkException("addFile: " + path + " is a directory; pass recursive = true to add it");
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        if (std::ranges::find(files_, path) == files_.end()) {
+            files_.push_back(path);
+            return;
+        }
+    }
+    logMessage(LogLevel::kWarn, "context", "addFile: " + path + " has been added already; the second call is ignored");
+}
+
+std::vector<std::string> Context::files() const {
+    const std::lock_guard lock(mutex_);
+    return files_;
+}
+
+void Context::notePersisted(const std::shared_ptr<RddBase>& rdd) {
+    const std::lock_guard lock(mutex_);
+    persisted_[rdd->id()] = rdd;
+}
+
+void Context::forgetPersisted(int rddId) {
+    {
+        const std::lock_guard lock(mutex_);
+        persisted_.erase(rddId);
+    }
+    blocks_.removeAll(BlockId::Kind::kRdd, rddId);
+}
+
+std::map<int, std::shared_ptr<RddBase>> Context::persisted() const {
+    std::map<int, std::shared_ptr<RddBase>> rdds;
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, weak] : persisted_) {
+        if (auto rdd = weak.lock()) rdds[id] = std::move(rdd);
+    }
+    return rdds;
+}
+
+void Context::addListener(std::shared_ptr<SparkListener> listener) {
+    const std::lock_guard lock(mutex_);
+    bus_.addListener(std::move(listener));
+    scheduler_->setListening(true);
+}
+
+void Context::removeListener(const std::shared_ptr<SparkListener>& listener) {
+    const std::lock_guard lock(mutex_);
+    bus_.removeListener(listener);
+}
+
+}  // namespace dstream

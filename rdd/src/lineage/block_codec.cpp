@@ -1,0 +1,49 @@
+#include "rdd/detail/block_codec.hpp"
+
+#include <cstdio>
+
+#include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
+#include "rdd/file_system.hpp"
+#include "storage/block_file.hpp"
+
+namespace dstream::detail {
+namespace {
+
+std::string partName(int partition) {
+    char name[32];
+    std::snprintf(name, sizeof name, "part-%05d", partition);
+    return name;
+}
+
+}  // namespace
+
+std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec) {
+    const std::string path = directory + "/" + partName(partition);
+    return decodeBlock(posixFs().readFile(path), codec, path);
+}
+
+void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec, int64_t attempt) {
+    Fs& fs = posixFs();
+    const std::string path = directory + "/" + partName(partition);
+    if (fs.exists(path)) return;
+    const std::string temporary = directory + "/." + partName(partition) + "-attempt-" + std::to_string(attempt);
+    try {
+        File file = fs.open(temporary, Fs::Mode::kTruncate);
+        DSTREAM_FAILPOINT("checkpoint.write_block");
+        file.write(encodeBlock(block, codec));
+        file.sync();
+        file.close();
+        DSTREAM_FAILPOINT("checkpoint.rename_block");
+        fs.rename(temporary, path);
+        fs.syncDirectory(directory);
+    } catch (...) {
+        try {
+            fs.remove(temporary);
+        } catch (const std::exception&) {  // the error in flight is the one to report
+        }
+        throw;
+    }
+}
+
+}  // namespace dstream::detail

@@ -1,0 +1,95 @@
+#include "scheduler/executor.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "rdd/exceptions.hpp"
+
+namespace dstream {
+namespace {
+
+class ThreadExecutor final : public Executor {
+public:
+    ThreadExecutor(int slots, RunNext runNext) : slots_(slots), runNext_(std::move(runNext)) {
+        threads_.reserve(static_cast<std::size_t>(slots));
+        for (int i = 0; i < slots; ++i) threads_.emplace_back([this] { run(); });
+    }
+    ~ThreadExecutor() override { stop(); }
+
+    void wake(int pieces) override {
+        // A slot that makes work ready takes one piece of it next.
+        if (onSlot()) --pieces;
+        if (pieces <= 0) return;
+        int sleeping;
+        {
+            const std::lock_guard lock(mutex_);
+            wakes_ = std::min(wakes_ + pieces, slots_);
+            sleeping = std::min(sleeping_, wakes_);
+        }
+        if (sleeping >= slots_) {
+            ready_.notify_all();
+        } else {
+            for (int i = 0; i < sleeping; ++i) ready_.notify_one();
+        }
+    }
+
+    void stop() override {
+        {
+            const std::lock_guard lock(mutex_);
+            stopping_ = true;
+        }
+        ready_.notify_all();
+        threads_.clear();
+    }
+
+    bool onSlot() const override { return current == this; }
+
+private:
+    void run() {
+        current = this;
+        std::unique_lock lock(mutex_);
+        while (true) {
+            ++sleeping_;
+            ready_.wait(lock, [this] { return wakes_ > 0 || stopping_; });
+            --sleeping_;
+            if (wakes_ == 0) return;
+            --wakes_;
+            lock.unlock();
+            while (runNext_()) {
+            }
+            lock.lock();
+        }
+    }
+
+    static thread_local const ThreadExecutor* current;
+
+    const int slots_;
+    const RunNext runNext_;
+    std::mutex mutex_;  // guards what follows
+    std::condition_variable ready_;
+    int wakes_ = 0;  // slots that should look for work
+    int sleeping_ = 0;
+    bool stopping_ = false;
+    std::vector<std::jthread> threads_;
+};
+
+thread_local const ThreadExecutor* ThreadExecutor::current = nullptr;
+
+}  // namespace
+
+std::unique_ptr<Executor> makeThreadExecutor(int slots, Executor::RunNext runNext) {
+    return std::make_unique<ThreadExecutor>(slots, std::move(runNext));
+}
+
+std::unique_ptr<Executor> makeExecutor(std::string_view kind, int slots, Executor::RunNext runNext) {
+    if (kind == "threads") return makeThreadExecutor(slots, std::move(runNext));
+    if (kind == "tbb") return makeTbbExecutor(slots, std::move(runNext));
+    throw IllegalArgumentException("the executor must be threads or tbb, found '" + std::string(kind) + "'");
+}
+
+}  // namespace dstream

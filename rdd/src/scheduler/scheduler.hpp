@@ -1,0 +1,161 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "rdd/clock.hpp"
+#include "rdd/detail/context_core.hpp"
+#include "rdd/listener_bus.hpp"
+#include "rdd/spark_listener.hpp"
+#include "scheduler/executor.hpp"
+#include "scheduler/stage.hpp"
+#include "scheduler/stage_plan.hpp"
+#include "scheduler/status_store.hpp"
+#include "scheduler/strand.hpp"
+#include "scheduler/task_queue.hpp"
+#include "shuffle/shuffle_manager.hpp"
+
+namespace dstream {
+
+struct SchedulerOptions {
+    int slots = 1;
+    int maxTaskFailures = 1;
+    int maxStageAttempts = 4;
+    bool fair = false;
+    std::string executor = "threads";
+};
+
+/// One job, from its submission to its end.
+class Job final : public JobHandle, public std::enable_shared_from_this<Job> {
+public:
+    std::vector<int> jobIds() const override { return {id}; }
+    bool wasCancelled() const override;
+    void wait() override;
+    bool isDone() const override;
+    std::exception_ptr error() const override;
+    void cancel(const std::string& reason) override;
+    void onEnd(std::function<void(std::exception_ptr)> f) override;
+
+    int id = 0;
+    std::weak_ptr<class Scheduler> scheduler;
+    std::string group;
+    std::shared_ptr<const Properties> properties;
+
+private:
+    friend class Scheduler;
+
+    /// Tells everybody who waits. In the strand, after all else.
+    void finish(std::exception_ptr error, bool cancelled);
+
+    // Belong to the strand, and go at the end.
+    JobRequest request_;
+    std::shared_ptr<const std::function<std::shared_ptr<void>(TaskContext&)>> action_;
+    std::vector<std::shared_ptr<Stage>> stages_;
+    std::vector<bool> done_;
+    std::size_t remaining_ = 0;
+    int draining_ = 0;  // task sets whose last tasks are still ending
+    std::exception_ptr failure_;
+    bool cancelled_ = false;
+    bool failing_ = false;
+
+    mutable std::mutex mutex_;  // guards what follows
+    std::condition_variable endedOrNot_;
+    bool ended_ = false;
+    bool wasCancelled_ = false;
+    std::exception_ptr error_;
+    std::vector<std::function<void(std::exception_ptr)>> callbacks_;
+};
+
+/// Turns jobs into stages and stages into tasks, and sees them through failures. All of its state belongs to a strand that whoever
+/// brings news drains: no thread of its own, and users' callbacks run without a lock.
+class Scheduler : public std::enable_shared_from_this<Scheduler> {
+public:
+    Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusStore& status, ListenerBus<SparkListener>& bus,
+              SchedulerOptions options);
+    ~Scheduler();
+
+    std::shared_ptr<JobHandle> submit(JobRequest request, std::shared_ptr<const Properties> properties);
+    void cancelJob(int jobId, const std::string& reason);
+    void cancelGroup(const std::string& group);
+    void cancelStage(int stageId, const std::string& reason);
+    void cancelAll(const std::string& reason);
+    /// Refuses new jobs, cancels the others, waits for their ends and joins the slots.
+    void stop();
+    /// True in a task and in a callback of a job: here waiting for a job would wait for ever.
+    bool onEngineThread() const { return strand_.isCurrent() || executor_->onSlot(); }
+    void setListening(bool listening) { listening_.store(listening); }
+
+    int64_t failedTasks() const { return failedTasks_.load(); }
+    int64_t resubmittedStages() const { return resubmittedStages_.load(); }
+
+private:
+    using JobPtr = std::shared_ptr<Job>;
+    using StagePtr = std::shared_ptr<Stage>;
+    using SetPtr = std::shared_ptr<TaskSet>;
+    using RunPtr = std::shared_ptr<TaskRun>;
+
+    // On a slot.
+    bool runNext();
+    void execute(TaskRun& run);
+
+    // In the strand.
+    void start(const JobPtr& job, std::vector<StagePlan> plan);
+    StagePtr makeStage(StagePlan& plan);
+    void link(const StagePtr& root, std::vector<StagePlan>& plan);
+    void adopt(const JobPtr& job, const StagePtr& stage);
+    void submitReady();
+    void submitTasks(const StagePtr& stage);
+    void onTaskEnd(const RunPtr& run);
+    void onSuccess(TaskRun& run, TaskSet::Task& task);
+    void onFailure(const RunPtr& run, TaskSet::Task& task);
+    void completeStage(const StagePtr& stage);
+    void retryStage(const StagePtr& stage, const std::string& why);
+    void succeed(const JobPtr& job);
+    void fail(std::vector<JobPtr> jobs, std::exception_ptr error, bool cancelled = false);
+    void cancelJobs(const std::function<bool(const Job&)>& which, const std::function<std::string(const Job&)>& message);
+    void dropStage(const StagePtr& stage);
+    void end(const JobPtr& job);
+
+    template <class Event>
+    void post(Event event) {
+        if (listening_.load(std::memory_order_relaxed)) bus_.post(std::move(event));
+    }
+    int64_t now() const { return core_.clock().getTimeMillis(); }
+
+    SparkContextCore& core_;
+    ShuffleManager& shuffles_;
+    StatusStore& status_;
+    ListenerBus<SparkListener>& bus_;
+    const SchedulerOptions options_;
+    std::atomic<bool> listening_{false};
+    std::atomic<int> nextJobId_{0};
+    std::atomic<int64_t> nextTaskId_{0};
+    std::atomic<int64_t> failedTasks_{0};
+    std::atomic<int64_t> resubmittedStages_{0};
+
+    TaskQueue queue_;
+    Strand strand_;
+
+    // Belong to the strand.
+    int nextStageId_ = 0;
+    bool refusing_ = false;
+    std::map<int, JobPtr> jobs_;
+    std::map<int, StagePtr> shuffleStages_;  // not complete, by shuffle
+    std::deque<StagePtr> ready_;             // wait for nothing, to be submitted
+
+    std::mutex idleMutex_;  // guards activeJobs_
+    std::condition_variable idle_;
+    int activeJobs_ = 0;
+
+    std::unique_ptr<Executor> executor_;  // last: its threads use all of the above
+};
+
+}  // namespace dstream

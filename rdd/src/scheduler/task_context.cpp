@@ -1,0 +1,126 @@
+#include "rdd/task_context.hpp"
+
+#include <charconv>
+#include <utility>
+
+#include "rdd/accumulator.hpp"
+#include "rdd/block.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+#include "scheduler/task_runner.hpp"
+
+namespace dstream {
+namespace {
+
+thread_local TaskContext* currentTask = nullptr;
+
+}  // namespace
+
+void TaskMetrics::merge(const TaskMetrics& other) {
+    runTimeMicros += other.runTimeMicros;
+    recordsRead += other.recordsRead;
+    bytesRead += other.bytesRead;
+    recordsWritten += other.recordsWritten;
+    bytesWritten += other.bytesWritten;
+    shuffleRecordsRead += other.shuffleRecordsRead;
+    shuffleRecordsWritten += other.shuffleRecordsWritten;
+    spills += other.spills;
+    spilledBytes += other.spilledBytes;
+    recomputedPartitions += other.recomputedPartitions;
+}
+
+TaskContext::TaskContext(SparkContextCore& core, const Properties& properties) : core_(&core), properties_(&properties) {}
+
+TaskContext::~TaskContext() = default;
+
+TaskContext* TaskContext::get() { return currentTask; }
+
+int TaskContext::getPartitionId() { return currentTask != nullptr ? currentTask->partitionId_ : 0; }
+
+std::optional<std::string> TaskContext::getLocalProperty(const std::string& key) const {
+    const auto found = properties_->find(key);
+    if (found == properties_->end()) return std::nullopt;
+    return found->second;
+}
+
+std::optional<Time> TaskContext::batchTime() const {
+    const auto found = properties_->find(kBatchTimeProperty);
+    if (found == properties_->end()) return std::nullopt;
+    const std::string& text = found->second;
+    int64_t millis = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), millis);
+    if (error != std::errc() || end != text.data() + text.size()) {
+        throw IllegalStateException(std::string("property ") + kBatchTimeProperty + " should be a time in ms, found '" + text + "'");
+    }
+    return Time(millis);
+}
+
+void TaskContext::addTaskCompletionListener(std::function<void(TaskContext&)> f) {
+    if (completed_) {
+        f(*this);
+    } else {
+        completionListeners_.push_back(std::move(f));
+    }
+}
+
+void TaskContext::addTaskFailureListener(std::function<void(TaskContext&, std::exception_ptr)> f) {
+    if (failed_) {
+        f(*this, error_);
+    } else if (!completed_) {
+        failureListeners_.push_back(std::move(f));
+    }
+}
+
+TaskRunner::Current::Current(TaskContext& context) : before(std::exchange(currentTask, &context)) {}
+
+TaskRunner::Current::~Current() { currentTask = before; }
+
+void TaskRunner::place(TaskContext& context, const TaskPlace& place, std::size_t chunkSize) {
+    context.jobId_ = place.jobId;
+    context.stageId_ = place.stageId;
+    context.stageAttemptNumber_ = place.stageAttempt;
+    context.partitionId_ = place.partition;
+    context.numPartitions_ = place.numPartitions;
+    context.attemptNumber_ = place.attempt;
+    context.taskAttemptId_ = place.taskId;
+    context.chunkSize_ = chunkSize;
+}
+
+void TaskRunner::end(TaskContext& context) {
+    // A listener that throws fails the task, unless it has failed already; the others run all the same.
+    const auto callAll = [&](auto& listeners, auto&&... arguments) {
+        while (!listeners.empty()) {
+            auto listener = std::move(listeners.back());
+            listeners.pop_back();
+            try {
+                listener(context, arguments...);
+            } catch (...) {
+                if (context.error_) {
+                    logMessage(LogLevel::kError, "task", "a listener of a failed task failed too: " + describeException(std::current_exception()));
+                } else {
+                    context.error_ = std::current_exception();
+                }
+            }
+        }
+    };
+    if (context.error_) {
+        context.failed_ = true;
+        callAll(context.failureListeners_, context.error_);
+    }
+    context.completed_ = true;
+    const bool failedBefore = context.failed_;
+    callAll(context.completionListeners_);
+    if (context.error_ && !failedBefore) {
+        context.failed_ = true;
+        callAll(context.failureListeners_, context.error_);
+    }
+    context.failureListeners_.clear();
+    context.localBlocks_.clear();
+}
+
+void TaskRunner::mergeAccumulators(TaskContext& context) {
+    for (auto& [id, update] : context.accumulators_) update->mergeIntoOrigin();
+    context.accumulators_.clear();
+}
+
+}  // namespace dstream

@@ -1,0 +1,97 @@
+#include "scheduler/task_queue.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "scheduler/stage.hpp"
+#include "scheduler/task_runner.hpp"
+
+namespace dstream {
+
+TaskRun::TaskRun(SparkContextCore& core, std::shared_ptr<TaskSet> owner) : set(std::move(owner)), context(core, *set->properties) {}
+
+void TaskQueue::add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks) {
+    const std::lock_guard lock(mutex_);
+    if (set->closed || tasks.empty()) return;
+    if (set->attempts.empty()) set->attempts.resize(set->tasks.size());
+    if (set->pending.empty()) ready_.push_back(set);
+    set->pending.insert(set->pending.end(), tasks.begin(), tasks.end());
+}
+
+std::size_t TaskQueue::runningIn(const std::string& pool) const {
+    const auto found = std::ranges::find(pools_, pool, [](const auto& entry) { return entry.first; });
+    return found == pools_.end() ? 0 : found->second;
+}
+
+std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core) {
+    const std::lock_guard lock(mutex_);
+    if (ready_.empty()) return nullptr;
+    auto next = ready_.begin();
+    if (ready_.size() > 1) {
+        // FAIR: the pool with the fewest running tasks; within it, as in FIFO, the oldest job and stage.
+        const auto rank = [this](const std::shared_ptr<TaskSet>& set) {
+            return std::tuple(fair_ ? runningIn(set->pool) : 0, set->jobId, set->stage->id);
+        };
+        next = std::ranges::min_element(ready_, {}, rank);
+    }
+    const std::shared_ptr<TaskSet> set = *next;
+    const std::size_t task = set->pending.front();
+    set->pending.pop_front();
+    if (set->pending.empty()) ready_.erase(next);
+    auto run = std::make_shared<TaskRun>(core, set);
+    run->index = static_cast<int>(task);
+    run->attempt = set->attempts[task]++;
+    set->running.push_back(run);
+    if (fair_) {
+        const auto found = std::ranges::find(pools_, set->pool, [](const auto& entry) { return entry.first; });
+        if (found == pools_.end()) {
+            pools_.emplace_back(set->pool, 1);
+        } else {
+            ++found->second;
+        }
+    }
+    return run;
+}
+
+bool TaskQueue::ended(const TaskRun& run) {
+    TaskSet& set = *run.set;
+    const std::lock_guard lock(mutex_);
+    std::erase_if(set.running, [&](const auto& other) { return other.get() == &run; });
+    if (fair_) {
+        const auto found = std::ranges::find(pools_, set.pool, [](const auto& entry) { return entry.first; });
+        if (--found->second == 0) pools_.erase(found);
+    }
+    return set.running.empty();
+}
+
+bool TaskQueue::stopLaunching(TaskSet& set) {
+    const std::lock_guard lock(mutex_);
+    if (!set.pending.empty()) {
+        set.pending.clear();
+        std::erase_if(ready_, [&](const auto& other) { return other.get() == &set; });
+    }
+    return set.running.empty();
+}
+
+bool TaskQueue::close(TaskSet& set) {
+    const bool idle = stopLaunching(set);
+    const std::lock_guard lock(mutex_);
+    set.closed = true;
+    for (const auto& run : set.running) TaskRunner::interrupt(run->context);
+    return idle && set.running.empty();
+}
+
+bool TaskQueue::isClosed(const TaskSet& set) const {
+    const std::lock_guard lock(mutex_);
+    return set.closed;
+}
+
+void TaskQueue::interruptOthers(const TaskRun& winner) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& run : winner.set->running) {
+        if (run.get() != &winner && run->index == winner.index) TaskRunner::interrupt(run->context);
+    }
+}
+
+}  // namespace dstream

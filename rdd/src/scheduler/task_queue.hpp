@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "rdd/task_context.hpp"
+
+namespace dstream {
+
+class Job;
+class MapOutput;
+struct Stage;
+struct TaskSet;
+
+/// One attempt of one task, from its launch until the scheduler has seen its end.
+struct TaskRun {
+    TaskRun(SparkContextCore& core, std::shared_ptr<TaskSet> set);
+
+    const std::shared_ptr<TaskSet> set;
+    int index = 0;  // of the task in its set
+    int attempt = 0;
+    bool speculative = false;
+    int64_t taskId = 0;
+    int64_t launchTime = 0;  // epoch ms
+    TaskContext context;
+    // How it ended.
+    std::exception_ptr error;
+    std::shared_ptr<void> result;       // of an action's task
+    std::shared_ptr<MapOutput> output;  // of a map task
+};
+
+/// One attempt of a stage: the tasks that it still needs.
+struct TaskSet {
+    struct Task {
+        int index = 0;  // what the stage calls it: its partition, for the last stage its place in the job's list
+        int partition = 0;
+        int failures = 0;
+        bool done = false;
+    };
+    std::shared_ptr<Stage> stage;
+    int attempt = 0;
+    std::vector<Task> tasks;  // belongs to the strand, but for index and partition, which do not change
+    std::shared_ptr<const Properties> properties;
+    std::shared_ptr<const std::function<std::shared_ptr<void>(TaskContext&)>> action;  // of the last stage
+    int64_t jobId = 0;
+    std::string pool;
+
+    // Belong to the strand.
+    std::size_t remaining = 0;
+    std::string fetchFailure;                    // why shuffle outputs were missing; "" when they were not
+    std::vector<std::shared_ptr<Job>> waiters;   // failed jobs that end with the last running task
+
+    // Guarded by the queue's mutex.
+    std::deque<std::size_t> pending;
+    std::vector<int> attempts;  // launched so far, by task
+    std::vector<std::shared_ptr<TaskRun>> running;
+    bool closed = false;
+};
+
+/// The tasks that wait for a slot, in the order they get one: FIFO by job and stage, or FAIR by pools. Thread-safe.
+class TaskQueue {
+public:
+    explicit TaskQueue(bool fair) : fair_(fair) {}
+
+    /// Makes tasks of a set ready.
+    void add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks);
+    /// The next task as a run, or null.
+    std::shared_ptr<TaskRun> take(SparkContextCore& core);
+    /// Notes the end of a run; true when its set has no other running.
+    bool ended(const TaskRun& run);
+    /// Launches no more of the set; true when nothing of it runs.
+    bool stopLaunching(TaskSet& set);
+    /// The same, and interrupts what runs; what ends later is of no interest.
+    bool close(TaskSet& set);
+    bool isClosed(const TaskSet& set) const;
+    /// Interrupts the other runs of a task that one of them has done.
+    void interruptOthers(const TaskRun& winner);
+
+private:
+    std::size_t runningIn(const std::string& pool) const;
+
+    const bool fair_;
+    mutable std::mutex mutex_;  // guards ready_, all_ and the sets' fields named above
+    std::vector<std::shared_ptr<TaskSet>> ready_;  // with tasks pending
+    std::vector<std::pair<std::string, std::size_t>> pools_;  // running tasks by pool, when fair
+};
+
+}  // namespace dstream

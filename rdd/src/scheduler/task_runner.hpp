@@ -1,0 +1,51 @@
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "rdd/task_context.hpp"
+
+namespace dstream {
+
+/// Where and which attempt a task is.
+struct TaskPlace {
+    int64_t jobId = 0;
+    int stageId = 0;
+    int stageAttempt = 0;
+    int partition = 0;
+    int numPartitions = 0;
+    int attempt = 0;
+    int64_t taskId = 0;
+};
+
+/// Fills, runs and ends task contexts on behalf of the scheduler.
+class TaskRunner {
+public:
+    static void place(TaskContext& context, const TaskPlace& place, std::size_t chunkSize);
+    /// Runs `body` as the calling thread's task, then the listeners of its end. Returns what it failed with, or null.
+    template <class Body>
+    static std::exception_ptr run(TaskContext& context, Body&& body) {
+        const Current current(context);
+        try {
+            body();
+        } catch (...) {
+            context.error_ = std::current_exception();
+        }
+        end(context);
+        return context.error_;
+    }
+    static void interrupt(TaskContext& context) { context.interrupted_.store(true, std::memory_order_relaxed); }
+    /// Adds what the task added to accumulators to their values.
+    static void mergeAccumulators(TaskContext& context);
+
+private:
+    struct Current {
+        explicit Current(TaskContext& context);
+        ~Current();
+        TaskContext* before;
+    };
+    static void end(TaskContext& context);
+};
+
+}  // namespace dstream
