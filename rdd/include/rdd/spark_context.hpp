@@ -67,7 +67,7 @@ public:
     SparkContext(const std::string& master, const std::string& appName, const SparkConf& conf = SparkConf());
     /// The active context, else a new one. With an active context `conf` is ignored with a warning.
     static SparkContext getOrCreate(const SparkConf& conf = SparkConf());
-    explicit SparkContext(std::shared_ptr<SparkContextCore> core) : core_(std::move(core)) {}
+    explicit SparkContext(const std::shared_ptr<SparkContextCore>& core) : core_(core->handle()) {}
 
     // ---- data
 

@@ -429,8 +429,8 @@ std::string RddBase::toDebugString() const {
 
 namespace detail {
 
-void rethrowFrom(const RddBase* op) {
-    const std::string place = op != nullptr ? op->scopeText() : std::string("user function");
+void rethrowFrom(const char* operatorName, const CallSite& callSite) {
+    const std::string place = std::string(operatorName) + " at " + callSite.toString();
     try {
         throw;
     } catch (const OperatorError&) {

@@ -250,4 +250,26 @@ auto SparkContext::submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions
     return FutureAction<Final>(core_->submitJob(std::move(request)), std::move(resultFunc));
 }
 
+template <class T>
+Broadcast<T> SparkContext::broadcast(T value) const {
+    core_->assertUsable("broadcast");
+    if constexpr (requires { value.node()->numPartitions(); }) {
+        throw IllegalArgumentException("an RDD cannot be broadcast; broadcast what collect() returns");
+    }
+    return Broadcast<T>(core_->newId(), std::move(value));
+}
+
+template <class T>
+CollectionAccumulator<T> SparkContext::collectionAccumulator(const std::string& name) const {
+    CollectionAccumulator<T> accumulator;
+    registerAccumulator(accumulator, name);
+    return accumulator;
+}
+
+template <class In, class Out>
+void SparkContext::registerAccumulator(AccumulatorV2<In, Out>& accumulator, const std::string& name) const {
+    core_->assertUsable("registerAccumulator");
+    accumulator.registerWith(*core_, name);
+}
+
 }  // namespace dstream
