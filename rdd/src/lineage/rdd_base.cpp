@@ -1,6 +1,8 @@
 #include "rdd/rdd_base.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <set>
@@ -35,6 +37,17 @@ void release(std::shared_ptr<const void> last) {
         next.reset();
     }
     waiting = nullptr;
+}
+
+/// "1.5 KiB"
+std::string sizeText(int64_t bytes) {
+    constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    auto size = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; size >= 2048 && unit + 1 < std::size(kUnits); ++unit) size /= 1024;
+    char text[48];
+    std::snprintf(text, sizeof text, "%.1f %s", size, kUnits[unit]);
+    return text;
 }
 
 }  // namespace
@@ -391,7 +404,7 @@ std::string RddBase::toDebugString() const {
         open.pop_back();
         const RddBase& rdd = *line.rdd;
         std::string next = line.prefix;
-        std::string begin = line.prefix + " ";
+        std::string begin = line.prefix;
         if (line.shuffle) {
             const std::string count = "(" + std::to_string(rdd.numPartitions()) + ")";
             const std::size_t left = (count.size() - 1) / 2;
@@ -414,8 +427,8 @@ std::string RddBase::toDebugString() const {
         if (core && level != StorageLevel::NONE) {
             const RDDInfo info = core->blockManager().infoOf(rdd.id());
             if (info.numCachedPartitions > 0) {
-                text += "\n" + next + (line.shuffle ? "" : " ") + "    CachedPartitions: " + std::to_string(info.numCachedPartitions) +
-                        "; MemorySize: " + std::to_string(info.memSize) + " B; DiskSize: " + std::to_string(info.diskSize) + " B";
+                text += "\n" + next + (&rdd == this ? " " : "") + "    CachedPartitions: " + std::to_string(info.numCachedPartitions) +
+                        "; MemorySize: " + sizeText(info.memSize) + "; DiskSize: " + sizeText(info.diskSize);
             }
         }
         const auto lineage = rdd.lineage();

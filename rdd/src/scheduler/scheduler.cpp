@@ -528,7 +528,7 @@ void Scheduler::retryStage(const StagePtr& stage, const std::string& why) {
     }
 }
 
-void Scheduler::succeed(const JobPtr& job) {
+void Scheduler::succeed(JobPtr job) {
     for (const StagePtr& stage : job->stages_) {
         std::erase(stage->jobs, job);
         if (stage->jobs.empty() && !stage->complete) dropStage(stage);
@@ -581,7 +581,7 @@ void Scheduler::dropStage(const StagePtr& stage) {
     if (found != shuffleStages_.end() && found->second == stage) shuffleStages_.erase(found);
 }
 
-void Scheduler::end(const JobPtr& job) {
+void Scheduler::end(JobPtr job) {
     jobs_.erase(job->id);
     status_.jobEnded(job->id, !job->failure_);
     if (listening_.load(std::memory_order_relaxed)) {

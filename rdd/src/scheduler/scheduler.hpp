@@ -118,11 +118,11 @@ private:
     void onFailure(const RunPtr& run, TaskSet::Task& task);
     void completeStage(const StagePtr& stage);
     void retryStage(const StagePtr& stage, const std::string& why);
-    void succeed(const JobPtr& job);
+    void succeed(JobPtr job);
     void fail(std::vector<JobPtr> jobs, std::exception_ptr error, bool cancelled = false);
     void cancelJobs(const std::function<bool(const Job&)>& which, const std::function<std::string(const Job&)>& message);
     void dropStage(const StagePtr& stage);
-    void end(const JobPtr& job);
+    void end(JobPtr job);
 
     template <class Event>
     void post(Event event) {
