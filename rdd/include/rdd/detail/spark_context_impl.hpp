@@ -204,6 +204,14 @@ RDD<T> SparkContext::emptyRDD(std::source_location location) const {
 }
 
 template <class T>
+RDD<T> SparkContext::objectFile(const std::string& path, std::optional<int>, std::source_location location) const {
+    static_assert(Codable<Owned<T>>, "objectFile needs a Codec of the element type");
+    core_->assertUsable("objectFile");
+    auto rdd = detail::makeRdd<T>(std::make_shared<detail::ObjectFilesNode<T>>(core_, path, CallSite::from(location)));
+    return rdd.setName(path);
+}
+
+template <class T>
 RDD<T> SparkContext::unionAll(std::vector<RDD<T>> rdds, std::source_location location) const {
     core_->assertUsable("union");
     std::vector<std::shared_ptr<RddNode<T>>> nodes;
