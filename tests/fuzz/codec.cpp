@@ -3,9 +3,7 @@
 #include "fuzz/fuzz.hpp"
 #include "rdd/bytes.hpp"
 
-using namespace dstream;
-
-namespace {
+namespace fuzzed {
 
 struct Item {
     std::string name;
@@ -23,23 +21,26 @@ struct Block {
     int64_t value = 0;
 };
 
-}  // namespace
+}  // namespace fuzzed
 
 template <>
-struct dstream::Codec<Block> {
+struct dstream::Codec<fuzzed::Block> {
     static constexpr const char* kName = "fuzz.Block";
     static constexpr uint32_t kVersion = 1;
-    static void write(ByteWriter& writer, std::span<const Block> block) {
+    static void write(ByteWriter& writer, std::span<const fuzzed::Block> block) {
         writer.u64(block.size());
-        for (const Block& element : block) writer.i64(element.value);
+        for (const fuzzed::Block& element : block) writer.i64(element.value);
     }
-    static void read(ByteReader& reader, std::vector<Block>& block) {
+    static void read(ByteReader& reader, std::vector<fuzzed::Block>& block) {
         for (size_t left = reader.count(8); left > 0; --left) block.push_back({reader.i64()});
     }
 };
 
+namespace dstream {
 namespace {
 
+using fuzzed::Block;
+using fuzzed::Item;
 using Try = std::string (*)(std::string_view bytes);
 
 /// Reads a block; what can be read can be written and read again to the same bytes.
@@ -69,9 +70,7 @@ std::string encoded(const std::vector<T>& block) {
     return writer.takeString();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int fuzzAll(int argc, char** argv) {
     using Pairs = std::pair<std::string, int64_t>;
     using Nested = std::tuple<int32_t, std::vector<std::string>, std::map<std::string, std::optional<double>>>;
     using Columns = std::pair<std::optional<Block>, std::vector<Block>>;
@@ -96,4 +95,11 @@ int main(int argc, char** argv) {
     return fuzz::run(argc, argv, seeds, [](const std::string& input, fuzz::Random& random) {
         return kTries[fuzz::below(random, std::size(kTries))](input);
     });
+}
+
+}  // namespace
+}  // namespace dstream
+
+int main(int argc, char** argv) {
+    return dstream::fuzzAll(argc, argv);
 }

@@ -5,8 +5,7 @@
 #include "rdd/spark_conf.hpp"
 #include "rdd/storage_level.hpp"
 
-using namespace dstream;
-
+namespace dstream {
 namespace {
 
 /// Every reader of settings either gives a value or says what was expected.
@@ -19,9 +18,7 @@ void read(Read read) {
     }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int fuzzAll(int argc, char** argv) {
     const std::vector<std::string> seeds = {"42",
                                             "-7",
                                             "1.5e3",
@@ -63,4 +60,11 @@ int main(int argc, char** argv) {
         if (isSecretKey(key) && conf.toDebugString() != key + "=*********(redacted)") return "a secret is shown";
         return {};
     });
+}
+
+}  // namespace
+}  // namespace dstream
+
+int main(int argc, char** argv) {
+    return dstream::fuzzAll(argc, argv);
 }

@@ -5,8 +5,7 @@
 
 #include <set>
 
-using namespace dstream;
-
+namespace dstream {
 namespace {
 
 constexpr FrameExpectation kExpected{7, 3, 1 << 20};
@@ -32,9 +31,7 @@ bool accepted(const std::string& input) {
     }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int fuzzAll(int argc, char** argv) {
     std::string words;
     for (int i = 0; i < 400; ++i) words += "word" + std::to_string(i * i % 37) + " ";
     std::vector<std::string> seeds;
@@ -51,4 +48,11 @@ int main(int argc, char** argv) {
         (void)accepted(repaired);
         return {};
     });
+}
+
+}  // namespace
+}  // namespace dstream
+
+int main(int argc, char** argv) {
+    return dstream::fuzzAll(argc, argv);
 }

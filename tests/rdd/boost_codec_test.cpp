@@ -113,6 +113,7 @@ TEST(BoostCodecTest, CarriesPointersAndPolymorphicParts) {
 
 TEST(BoostCodecTest, CarriesTypesWithAFreeFunctionInsideOthers) {
     std::vector<std::pair<std::string, Point>> block;
+    block.reserve(100);
     for (int i = 0; i < 100; ++i) block.emplace_back(std::to_string(i), Point{i, -i});
     ByteWriter writer;
     Codec<std::pair<std::string, Point>>::write(writer, block);

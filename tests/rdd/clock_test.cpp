@@ -25,7 +25,7 @@ TEST(ManualClockTest, MovesOnlyWhenTold) {
 TEST(ManualClockTest, WakesAWaiterWhenItsTimeHasCome) {
     ManualClock clock;
     std::promise<int64_t> woken;
-    std::jthread waiter([&](std::stop_token stop) { woken.set_value(clock.waitTillTime(1000, stop)); });
+    std::jthread waiter([&](const std::stop_token& stop) { woken.set_value(clock.waitTillTime(1000, stop)); });
     ASSERT_TRUE(clock.waitUntilWaiting(1000));
     clock.advance(999);
     EXPECT_TRUE(clock.isWaiting(1000));
@@ -38,7 +38,7 @@ TEST(ManualClockTest, WakesAWaiterWhenItsTimeHasCome) {
 TEST(ManualClockTest, AStopRequestEndsTheWait) {
     ManualClock clock;
     std::promise<int64_t> woken;
-    std::jthread waiter([&](std::stop_token stop) { woken.set_value(clock.waitTillTime(1000, stop)); });
+    std::jthread waiter([&](const std::stop_token& stop) { woken.set_value(clock.waitTillTime(1000, stop)); });
     ASSERT_TRUE(clock.waitUntilWaiting(1000));
     waiter.request_stop();
     EXPECT_EQ(woken.get_future().get(), 0);
@@ -54,7 +54,7 @@ TEST(SystemClockTest, WaitsForATimeAndNeverPastAStop) {
     EXPECT_LT(std::abs(clock.wallDistanceMillis()), 60'000);
 
     std::promise<void> woken;
-    std::jthread waiter([&](std::stop_token stop) {
+    std::jthread waiter([&](const std::stop_token& stop) {
         clock.waitTillTime(INT64_MAX, stop);
         woken.set_value();
     });

@@ -16,7 +16,7 @@ using testing::ElementsAre;
 using testing::Pair;
 
 class FailpointTest : public testing::Test {
-protected:
+public:
     ~FailpointTest() override { setFailpoints({}); }
 };
 
@@ -63,7 +63,7 @@ TEST_F(FailpointTest, ListsTheNamesAtExit) {
             DSTREAM_FAILPOINT("test.b");
             DSTREAM_FAILPOINT("test.a");
             DSTREAM_FAILPOINT("test.b");
-            std::exit(0);
+            std::exit(0);  // NOLINT(concurrency-mt-unsafe): the child has one thread
         },
         testing::ExitedWithCode(0), "failpoint test.a 1\nfailpoint test.b 2\n");
 }

@@ -21,49 +21,50 @@ struct Recorder {
 };
 
 class ListenerBusTest : public testing::Test {
-protected:
+public:
     ListenerBusTest() {
         setLogSink([](LogLevel, std::string_view, std::string_view) {});
     }
     ~ListenerBusTest() override { setLogSink({}); }
 
+protected:
     void post(int number) {
-        bus_.post([number](Recorder& listener) { listener.onNumber(number); });
+        bus.post([number](Recorder& listener) { listener.onNumber(number); });
     }
 
-    ListenerBus<Recorder> bus_{"test", 4};
-    std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
+    ListenerBus<Recorder> bus{"test", 4};
+    std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
 };
 
 TEST_F(ListenerBusTest, DeliversInOrderToEveryListener) {
     const auto second = std::make_shared<Recorder>();
     post(0);  // nobody listens yet
-    bus_.addListener(recorder_);
+    bus.addListener(recorder);
     post(1);
-    ASSERT_TRUE(bus_.waitUntilEmpty());
-    bus_.addListener(second);
+    ASSERT_TRUE(bus.waitUntilEmpty());
+    bus.addListener(second);
     post(2);
     post(3);
-    ASSERT_TRUE(bus_.waitUntilEmpty());
-    bus_.removeListener(recorder_);
+    ASSERT_TRUE(bus.waitUntilEmpty());
+    bus.removeListener(recorder);
     post(4);
-    bus_.stop();
-    EXPECT_THAT(recorder_->numbers, ElementsAre(1, 2, 3));
+    bus.stop();
+    EXPECT_THAT(recorder->numbers, ElementsAre(1, 2, 3));
     EXPECT_THAT(second->numbers, ElementsAre(2, 3, 4));
-    EXPECT_EQ(bus_.droppedEvents(), 0u);
+    EXPECT_EQ(bus.droppedEvents(), 0u);
 }
 
 TEST_F(ListenerBusTest, AFailingListenerHarmsNobodyElse) {
     struct Failing : Recorder {
         void onNumber(int) override { throw std::runtime_error("no"); }
     };
-    bus_.addListener(std::make_shared<Failing>());
-    bus_.addListener(recorder_);
+    bus.addListener(std::make_shared<Failing>());
+    bus.addListener(recorder);
     post(1);
     post(2);
-    bus_.stop();
-    EXPECT_THAT(recorder_->numbers, ElementsAre(1, 2));
-    EXPECT_EQ(bus_.failedEvents(), 2u);
+    bus.stop();
+    EXPECT_THAT(recorder->numbers, ElementsAre(1, 2));
+    EXPECT_EQ(bus.failedEvents(), 2u);
 }
 
 TEST_F(ListenerBusTest, DropsAndCountsWhatDoesNotFit) {
@@ -79,14 +80,14 @@ TEST_F(ListenerBusTest, DropsAndCountsWhatDoesNotFit) {
         std::latch gate{1};
     };
     const auto slow = std::make_shared<Slow>();
-    bus_.addListener(slow);
+    bus.addListener(slow);
     post(0);
     slow->entered.wait();
     for (int number = 1; number <= 7; ++number) post(number);
-    EXPECT_EQ(bus_.droppedEvents(), 3u);
-    EXPECT_FALSE(bus_.waitUntilEmpty(std::chrono::milliseconds(0)));
+    EXPECT_EQ(bus.droppedEvents(), 3u);
+    EXPECT_FALSE(bus.waitUntilEmpty(std::chrono::milliseconds(0)));
     slow->gate.count_down();
-    bus_.stop();
+    bus.stop();
     EXPECT_THAT(slow->numbers, ElementsAre(0, 1, 2, 3, 4));
 }
 
@@ -101,12 +102,12 @@ TEST_F(ListenerBusTest, KnowsItsOwnThreadAndRefusesToWaitThere) {
         ListenerBus<Recorder>& bus;
         bool inside = false;
     };
-    const auto curious = std::make_shared<Curious>(bus_);
-    bus_.addListener(curious);
+    const auto curious = std::make_shared<Curious>(bus);
+    bus.addListener(curious);
     post(1);
-    bus_.stop();
+    bus.stop();
     EXPECT_TRUE(curious->inside);
-    EXPECT_FALSE(bus_.onListenerThread());
+    EXPECT_FALSE(bus.onListenerThread());
 }
 
 TEST_F(ListenerBusTest, AListenerMayTakeListenersOffAndPutOthersOn) {
@@ -122,27 +123,27 @@ TEST_F(ListenerBusTest, AListenerMayTakeListenersOffAndPutOthersOn) {
         std::shared_ptr<Recorder> self;
         std::shared_ptr<Recorder> next;
     };
-    auto changing = std::make_shared<Changing>(bus_);
+    auto changing = std::make_shared<Changing>(bus);
     changing->self = changing;
-    changing->next = recorder_;
+    changing->next = recorder;
     const auto last = std::make_shared<Recorder>();
-    bus_.addListener(std::move(changing));
-    bus_.addListener(last);
+    bus.addListener(std::move(changing));
+    bus.addListener(last);
     post(1);
     post(2);
-    bus_.stop();
-    EXPECT_THAT(recorder_->numbers, ElementsAre(2));
+    bus.stop();
+    EXPECT_THAT(recorder->numbers, ElementsAre(2));
     EXPECT_THAT(last->numbers, ElementsAre(1, 2));
 }
 
 TEST_F(ListenerBusTest, IgnoresEverythingAfterStop) {
-    bus_.addListener(recorder_);
-    bus_.stop();
-    bus_.stop();
+    bus.addListener(recorder);
+    bus.stop();
+    bus.stop();
     post(1);
-    bus_.addListener(std::make_shared<Recorder>());
-    EXPECT_TRUE(bus_.waitUntilEmpty());
-    EXPECT_TRUE(recorder_->numbers.empty());
+    bus.addListener(std::make_shared<Recorder>());
+    EXPECT_TRUE(bus.waitUntilEmpty());
+    EXPECT_TRUE(recorder->numbers.empty());
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 class LogTest : public testing::Test {
-protected:
+public:
     ~LogTest() override {
         setLogSink({});
         setLogLevel(LogLevel::kWarn);

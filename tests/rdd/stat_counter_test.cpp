@@ -34,6 +34,7 @@ TEST(StatCounterTest, CountsNumbers) {
 
 TEST(StatCounterTest, MergesPartsOfAnySizes) {
     std::vector<double> values;
+    values.reserve(1000);
     for (int i = 0; i < 1000; ++i) values.push_back(std::sin(i) * 1000 + i);
     const StatCounter whole(values);
     for (const size_t split : {0u, 1u, 50u, 500u, 999u, 1000u}) {

@@ -118,11 +118,11 @@ private:
 /// refused. A type that DSTREAM_CODEC can walk is faster with that.
 ///
 ///     DSTREAM_BOOST_CODEC(Click, "shop.Click", 2)
-#define DSTREAM_BOOST_CODEC(Type, codecName_, codecVersion_)                      \
-    inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) {     \
-        struct Info {                                                             \
-            static constexpr const char* declaredName() { return codecName_; }    \
-            static constexpr uint32_t declaredVersion() { return codecVersion_; } \
-        };                                                                        \
-        return ::dstream::detail::BoostCodec<Type, Info>{};                       \
+#define DSTREAM_BOOST_CODEC(Type, codecName_, codecVersion_)                                   \
+    [[maybe_unused]] inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) { \
+        struct Info {                                                                          \
+            static constexpr const char* declaredName() { return codecName_; }                 \
+            static constexpr uint32_t declaredVersion() { return codecVersion_; }              \
+        };                                                                                     \
+        return ::dstream::detail::BoostCodec<Type, Info>{};                                    \
     }

@@ -645,11 +645,11 @@ ReadArchive& ReadArchive::operator&(U&& member) {
 /// is called with; use it where the type is declared, outside of it. Data of a newer version is refused.
 ///
 ///     DSTREAM_CODEC(Click, "shop.Click", 2)
-#define DSTREAM_CODEC(Type, codecName_, codecVersion_)                            \
-    inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) {     \
-        struct Info {                                                             \
-            static constexpr const char* declaredName() { return codecName_; }    \
-            static constexpr uint32_t declaredVersion() { return codecVersion_; } \
-        };                                                                        \
-        return ::dstream::detail::NamedCodec<Type, Info>{};                       \
+#define DSTREAM_CODEC(Type, codecName_, codecVersion_)                                         \
+    [[maybe_unused]] inline auto dstreamCodecOf(std::type_identity<Type>, ::DstreamCodecTag) { \
+        struct Info {                                                                          \
+            static constexpr const char* declaredName() { return codecName_; }                 \
+            static constexpr uint32_t declaredVersion() { return codecVersion_; }              \
+        };                                                                                     \
+        return ::dstream::detail::NamedCodec<Type, Info>{};                                    \
     }

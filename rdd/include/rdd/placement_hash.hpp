@@ -165,14 +165,14 @@ requires(std::same_as<T, std::span<const std::byte>> || std::same_as<T, std::spa
 
 template <Hashable A, Hashable B>
 struct PlacementHash<std::pair<A, B>> {
-    constexpr uint64_t operator()(const std::pair<A, B>& value) const noexcept {
+    constexpr uint64_t operator()(const std::pair<A, B>& value) const {
         return detail::combineHash(PlacementHash<A>{}(value.first), PlacementHash<B>{}(value.second));
     }
 };
 
 template <Hashable A, Hashable... B>
 struct PlacementHash<std::tuple<A, B...>> {
-    constexpr uint64_t operator()(const std::tuple<A, B...>& value) const noexcept {
+    constexpr uint64_t operator()(const std::tuple<A, B...>& value) const {
         return std::apply(
             [](const A& first, const B&... rest) {
                 uint64_t hash = PlacementHash<A>{}(first);
@@ -185,14 +185,14 @@ struct PlacementHash<std::tuple<A, B...>> {
 
 template <Hashable T>
 struct PlacementHash<std::optional<T>> {
-    constexpr uint64_t operator()(const std::optional<T>& value) const noexcept {
+    constexpr uint64_t operator()(const std::optional<T>& value) const {
         return value ? detail::combineHash(1, PlacementHash<T>{}(*value)) : detail::mix64(0x9E3779B97F4A7C15);
     }
 };
 
 template <Hashable T>
 struct PlacementHash<std::vector<T>> {
-    uint64_t operator()(const std::vector<T>& value) const noexcept {
+    uint64_t operator()(const std::vector<T>& value) const {
         if constexpr (detail::ByteSized<T>) {
             return detail::xxh3(asText(std::as_bytes(std::span(value))));
         } else {
