@@ -75,7 +75,8 @@ std::vector<std::string> manyLines() {
 std::vector<std::string> wordsOf(const std::vector<std::string>& lines, const std::string& suffix = "") {
     std::vector<std::string> words;
     for (const auto& line : lines) {
-        for (const std::string_view word : splitWords(line + suffix)) words.emplace_back(word);
+        const std::string text = line + suffix;
+        for (const std::string_view word : splitWords(text)) words.emplace_back(word);
     }
     return words;
 }
