@@ -28,6 +28,12 @@ inline std::string_view asText(std::span<const std::byte> bytes) {
 class ByteWriter {
 public:
     ByteWriter() = default;
+    ByteWriter(ByteWriter&& that) noexcept : buffer_(std::move(that.buffer_)), size_(std::exchange(that.size_, 0)) {}
+    ByteWriter& operator=(ByteWriter&& that) noexcept {
+        buffer_ = std::move(that.buffer_);
+        size_ = std::exchange(that.size_, 0);
+        return *this;
+    }
 
     void u8(uint8_t value) { put(value); }
     void u16(uint16_t value) { put(value); }

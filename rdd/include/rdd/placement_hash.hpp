@@ -95,7 +95,7 @@ inline uint64_t xxh3(std::string_view bytes) noexcept {
 /// specialise.
 template <class T>
 struct PlacementHash {
-    uint64_t operator()(const T& value) const noexcept requires Codable<T> {
+    uint64_t operator()(const T& value) const requires Codable<T> {
         static thread_local ByteWriter writer;
         // Taken out of the thread's slot, for the codec may itself ask for a hash.
         ByteWriter bytes = std::exchange(writer, ByteWriter());
@@ -118,9 +118,8 @@ concept Hashable = requires(const T& value) {
 };
 
 /// Returns the placement hash of any key, a view or an owning one.
-template <class T>
-requires Hashable<T> uint64_t placementHash(const T& value)
-noexcept {
+template <Hashable T>
+uint64_t placementHash(const T& value) {
     return PlacementHash<T>{}(value);
 }
 
