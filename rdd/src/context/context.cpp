@@ -246,9 +246,16 @@ void Context::assertUsable(const char* what) const {
     if (isStopped()) throw IllegalStateException(std::string(what) + " on a stopped SparkContext; make a new one");
 }
 
+void Context::assertMayWait(const char* what) const {
+    if (scheduler_->onEngineThread()) {
+        throw SparkException(std::string(what) + " cannot be called in a task or in a result handler: the wait for its job would never end");
+    }
+}
+
 // ---- jobs
 
 void SparkContextCore::runJob(JobRequest request) {
+    assertMayWait(request.action);
     const std::shared_ptr<RddBase> rdd = request.rdd;
     submitJob(std::move(request))->wait();
     if (pendingCheckpoints() == 0) return;

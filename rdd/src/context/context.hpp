@@ -57,6 +57,7 @@ public:
     BlockManager& blockManager() override { return blocks_; }
     Clock& clock() override { return *clock_; }
     void assertUsable(const char* what) const override;
+    void assertMayWait(const char* what) const override;
     bool isStopped() const override { return stopped_.load(); }
     std::shared_ptr<JobHandle> submitJob(JobRequest request) override;
     std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) override;

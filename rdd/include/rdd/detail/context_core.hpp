@@ -80,6 +80,8 @@ public:
     virtual Clock& clock() = 0;
     /// @throws IllegalStateException when stopped, SparkException inside a task
     virtual void assertUsable(const char* what) const = 0;
+    /// @throws SparkException  in a task or a result handler, where waiting for a job would never end
+    virtual void assertMayWait(const char* what) const = 0;
     virtual bool isStopped() const = 0;
 
     /// Starts a job with the calling thread's local properties.
