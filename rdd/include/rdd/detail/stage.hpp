@@ -324,10 +324,14 @@ private:
                 if constexpr (kIsView<T> && !kOwns) {
                     if (!buffer_.empty()) break;
                 }
+                if (!source_) break;
                 context_.checkCancelled();
                 chunk_ = source_->next();
                 position_ = 0;
-                if (chunk_.empty()) break;
+                if (chunk_.empty()) {
+                    source_.reset();  // asked again at its end, a chain of cursors would cost the square of its length
+                    break;
+                }
             }
             feed(wanted);
         }
