@@ -1,7 +1,5 @@
 #pragma once
 
-#include "rdd/detail/array.hpp"
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "rdd/detail/array.hpp"
 
 namespace dstream {
 

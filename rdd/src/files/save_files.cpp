@@ -28,9 +28,10 @@ void moveAll(Fs& fs, const std::string& from, const std::string& to) {
 }
 
 /// Reports a failure in the log only: a second copy of a task may still write there, and what is left does no harm.
-void removeLeftovers(Fs& fs, const std::string& directory) {
+void removeLeftovers(Fs& fs, const std::string& temporary, const std::string& emptyDirectory = "") {
     try {
-        fs.removeAll(directory);
+        fs.removeAll(temporary);
+        if (!emptyDirectory.empty()) fs.remove(emptyDirectory);
     } catch (const std::exception& error) {
         logMessage(LogLevel::kWarn, "files", error.what());
     }
@@ -77,8 +78,7 @@ void saveParts(const std::shared_ptr<RddBase>& rdd, const std::string& path, con
         fs.syncDirectory(directory);
         fs.writeFileAtomically(directory + "/_SUCCESS", {}, 0666);
     } catch (...) {
-        removeLeftovers(fs, temporary);
-        if (!existed) removeLeftovers(fs, directory);
+        removeLeftovers(fs, temporary, existed ? "" : directory);
         throw;
     }
 }

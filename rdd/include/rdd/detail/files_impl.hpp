@@ -72,8 +72,8 @@ private:
 // ---- writing
 
 /// Runs `writePart(context, directory)` for each partition, gives each attempt a directory of its own, and moves what
-/// the successful ones wrote in there to `path` when all have ended; `_SUCCESS` comes last. After a failure nothing is
-/// left behind.
+/// the successful ones wrote in there to `path` when all have ended; `_SUCCESS` comes last. A job that fails leaves
+/// nothing behind.
 /// @throws FileAlreadyExistsException  when the path exists, unless spark.hadoop.validateOutputSpecs is false or the
 ///                                     job belongs to a streaming batch: then files are replaced one by one
 void saveParts(const std::shared_ptr<RddBase>& rdd, const std::string& path, const char* action,
