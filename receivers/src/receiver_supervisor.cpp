@@ -15,13 +15,28 @@ namespace {
 
 constexpr const char* kComponent = "receiver";
 
-/// Threads stuck in user code that does not return. They keep what they use alive; the list is never destroyed, because
-/// joining them would never end.
-void abandon(std::jthread thread) {
-    static std::mutex& mutex = *new std::mutex;
-    static auto& threads = *new std::vector<std::jthread>;
-    std::lock_guard lock(mutex);
-    threads.push_back(std::move(thread));
+/// Threads stuck in user code that does not return. They keep what they use alive. At the end of the process those that have
+/// ended are joined; waiting for the others would never end.
+class AbandonedThreads {
+public:
+    ~AbandonedThreads() {
+        for (auto& [ended, thread] : threads_) {
+            if (!ended.stop_requested()) static_cast<void>(new std::jthread(std::move(thread)));
+        }
+    }
+    void add(std::stop_token ended, std::jthread thread) {
+        std::lock_guard lock(mutex_);
+        threads_.emplace_back(std::move(ended), std::move(thread));
+    }
+
+private:
+    std::mutex mutex_;  // guards threads_
+    std::vector<std::pair<std::stop_token, std::jthread>> threads_;
+};
+
+AbandonedThreads& abandonedThreads() {
+    static AbandonedThreads threads;
+    return threads;
 }
 
 }  // namespace
@@ -76,9 +91,14 @@ void ReceiverSupervisor::attach() {
                                     " has been started by another stream or context; make one receiver for each");
     }
     receiver_->supervisor_ = shared_from_this();
-    defaultGenerator_ =
-        std::make_unique<BlockGeneratorBase>(environment_->generator, environment_->clock, receiver_->makeBuffer(),
-                                             std::make_shared<DefaultGeneratorEvents>(*this));
+    try {
+        defaultGenerator_ =
+            std::make_unique<BlockGeneratorBase>(environment_->generator, environment_->clock, receiver_->makeBuffer(),
+                                                 std::make_shared<DefaultGeneratorEvents>(*this));
+    } catch (...) {
+        detach();
+        throw;
+    }
 }
 
 void ReceiverSupervisor::detach() {
@@ -115,7 +135,7 @@ void ReceiverSupervisor::release() {
         thread.join();
     } else {
         logMessage(LogLevel::kError, kComponent, name_ + " does not stop: its onStart or onStop has not returned");
-        abandon(std::move(thread));
+        abandonedThreads().add(ended(), std::move(thread));
     }
 }
 

@@ -260,8 +260,9 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatDoesNotStopIsLeftAloneAfterTheTime
     setLogSink([&](LogLevel, std::string_view, std::string_view text) { log.add(std::string(text)); });
     // The stuck thread may go on after the test: it holds what it uses.
     auto leave = std::make_shared<std::latch>(1);
-    auto left = std::make_shared<std::promise<void>>();
-    receiver_->end = [leave](FakeReceiver&) { leave->wait(); };
+    std::promise<void> freed;
+    const auto guard = [&](int*) { freed.set_value(); };
+    receiver_->end = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
     start(receiver_);
     receiver_->calls.atLeast(1);
     auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
@@ -272,8 +273,9 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatDoesNotStopIsLeftAloneAfterTheTime
     EXPECT_THROW(receiver_->store(std::vector<int>{1}), SparkException);
     tracker_.reset();
     setLogSink({});
+    receiver_.reset();
     leave->count_down();
-    events_->all.atLeast(2);
+    freed.get_future().wait();
 }
 
 TEST_F(ReceiverTrackerTest, WaitsWithoutLimitForAReceiverWhenGraceful) {
