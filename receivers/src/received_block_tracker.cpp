@@ -8,34 +8,6 @@
 
 namespace dstream {
 
-std::string StreamBlockId::toString() const {
-    return "input-" + std::to_string(streamId) + "-" + std::to_string(uniqueId);
-}
-
-namespace {
-
-class MemoryBlock final : public StoredBlock {
-public:
-    explicit MemoryBlock(BlockPtr block) : block_(std::move(block)) {}
-    BlockPtr load() const override { return block_; }
-
-private:
-    const BlockPtr block_;
-};
-
-class MemoryBlockStore final : public ReceivedBlockStore {
-public:
-    std::shared_ptr<const StoredBlock> store(const StreamBlockId&, BlockPtr block, const StorageLevel&) override {
-        return std::make_shared<const MemoryBlock>(std::move(block));
-    }
-};
-
-}  // namespace
-
-std::shared_ptr<ReceivedBlockStore> memoryBlockStore() {
-    return std::make_shared<MemoryBlockStore>();
-}
-
 namespace detail {
 
 bool ReceivedBlockTracker::addBlock(ReceivedBlockInfo info) {

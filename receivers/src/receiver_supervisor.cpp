@@ -15,8 +15,8 @@ namespace {
 
 constexpr const char* kComponent = "receiver";
 
-/// Threads stuck in user code that does not return. They keep what they use alive. At the end of the process those that have
-/// ended are joined; waiting for the others would never end.
+/// Threads stuck in user code that does not return. They keep what they use alive. At the end of the process those that
+/// have ended are joined; waiting for the others would never end.
 class AbandonedThreads {
 public:
     ~AbandonedThreads() {

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 namespace dstream {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr const char* kComponent = "receivers";
 constexpr int64_t kStopTimeoutMs = 10'000;
+constexpr int64_t kMaxStoredBytes = int64_t{512} << 20;
 
 std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const SparkConf& conf,
                                                                      std::shared_ptr<Clock> clock,
@@ -22,7 +24,12 @@ std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const Spark
     auto environment = std::make_shared<detail::SupervisorEnvironment>();
     environment->conf = conf;
     environment->clock = std::move(clock);
-    environment->store = store ? std::move(store) : memoryBlockStore();
+    const int64_t maxStoredBytes = conf.getSizeAsBytes("dstream.receiver.maxStoredBytes", kMaxStoredBytes);
+    if (maxStoredBytes <= 0) {
+        throw IllegalArgumentException("dstream.receiver.maxStoredBytes must be positive: " +
+                                       std::to_string(maxStoredBytes));
+    }
+    environment->store = store ? std::move(store) : memoryBlockStore(maxStoredBytes);
     environment->generator = detail::BlockGeneratorSettings::from(conf);
     environment->restartDelayMs = conf.getInt("spark.streaming.receiverRestartDelay", 2000);
     if (environment->restartDelayMs < 0) {
@@ -77,6 +84,7 @@ public:
         Phase before = Phase::kStarted;
         if (!phase_.compare_exchange_strong(before, Phase::kStopping) && before != Phase::kInitialized) return;
         const auto running = before == Phase::kStarted ? supervisors() : decltype(supervisors()){};
+        environment_->store->stopWaiting();
         for (const auto& supervisor : running) supervisor->end("Stopped by driver");
         Clock& clock = *environment_->clock;
         const int64_t until = clock.getTimeMillis() + kStopTimeoutMs;
@@ -86,6 +94,10 @@ public:
             supervisor->release();
         }
         phase_ = Phase::kStopped;
+        {
+            std::lock_guard lock(eventsMutex_);
+            events_.reset();
+        }
         std::lock_guard lock(mutex_);
         for (auto& entry : streams_) entry.second.supervisor.reset();
     }
@@ -180,6 +192,7 @@ private:
             change(streams_.at(streamId).info);
             info = streams_.at(streamId).info;
         }
+        std::shared_lock lock(eventsMutex_);
         if (!events_) return;
         try {
             ((*events_).*event)(info);
@@ -190,7 +203,8 @@ private:
     }
 
     const std::shared_ptr<const detail::SupervisorEnvironment> environment_;
-    const std::shared_ptr<ReceiverEvents> events_;
+    std::shared_mutex eventsMutex_;  // guards events_: no event is delivered after the stop
+    std::shared_ptr<ReceiverEvents> events_;
     detail::ReceivedBlockTracker blocks_;
     std::atomic<Phase> phase_ = Phase::kInitialized;
     mutable std::mutex mutex_;  // guards streams_

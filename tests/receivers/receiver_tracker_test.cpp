@@ -9,6 +9,7 @@
 #include <future>
 #include <latch>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 
@@ -338,6 +339,52 @@ TEST_F(ReceiverTrackerTest, ReportsBlocksThatTheStoreRefuses) {
     EXPECT_THAT(events_->all.atLeast(2),
                 testing::Contains(HasSubstr("could not be stored; its records are lost - no memory")));
     EXPECT_EQ(tracker_->metrics(0).failedBlocks, 2);
+}
+
+TEST_F(ReceiverTrackerTest, Row19AReceiverWaitsUntilBlocksHaveBeenProcessedAndLosesNothing) {
+    constexpr int kRecords = 5000;
+    std::atomic<int> accepted = 0;
+    std::jthread writer;
+    receiver_->start = [&](FakeReceiver& receiver) {
+        writer = std::jthread([&] {
+            for (; accepted < kRecords; ++accepted) receiver.store(std::vector<int>(100, accepted));
+        });
+    };
+    receiver_->end = [&](FakeReceiver&) { writer = {}; };
+    const auto conf = SparkConf().set("dstream.receiver.maxStoredBytes", "4000");
+    tracker_ = std::make_unique<ReceiverTracker>(conf, clock_, events_);
+    tracker_->addReceiver(0, receiver_);
+    tracker_->start();
+    std::vector<int> received;
+    for (int64_t time = 1001; received.size() < kRecords; ++time) {
+        clock_->setTime(time);
+        tracker_->allocateBlocksToBatch(Time(time));
+        const auto blocks = tracker_->blocksOfBatch(Time(time), 0);
+        EXPECT_LE(blocks.size(), 10U);
+        for (const auto& info : blocks) {
+            received.push_back(dynamic_cast<const VectorBlock<int>&>(*info.load()).elements().front());
+        }
+        tracker_->cleanupOldBlocksAndBatches(Time(time - 1));
+    }
+    tracker_->stop(true);
+    std::vector<int> expected(kRecords);
+    std::iota(expected.begin(), expected.end(), 0);
+    EXPECT_EQ(received, expected);
+}
+
+TEST_F(ReceiverTrackerTest, AStopKeepsWhatWaitsForRoomAndALoadedBlockKeepsItsRoom) {
+    const auto store = memoryBlockStore(100);
+    const auto block = std::make_shared<const VectorBlock<int>>(std::vector<int>(20));
+    BlockPtr loaded = store->store({0, 1}, block, StorageLevel::MEMORY_ONLY)->load();
+    auto second = std::async(std::launch::async, [&] {
+        return store->store({0, 2}, block, StorageLevel::MEMORY_ONLY);
+    });
+    EXPECT_EQ(second.wait_for(std::chrono::milliseconds(10)), std::future_status::timeout);
+    loaded.reset();
+    const auto kept = second.get();
+    auto third = std::async(std::launch::async, [&] { return store->store({0, 3}, block, StorageLevel::MEMORY_ONLY); });
+    store->stopWaiting();
+    EXPECT_EQ(third.get()->load()->sizeBytes(), 80U);
 }
 
 TEST_F(ReceiverTrackerTest, RefusesToForgetTheFuture) {

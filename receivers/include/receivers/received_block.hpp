@@ -7,6 +7,7 @@
 #include <any>
 #include <compare>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,14 +55,17 @@ struct ReceivedBlockInfo {
 class ReceivedBlockStore {
 public:
     virtual ~ReceivedBlockStore() = default;
-    /// Stores a block and returns where; durable on return if the store promises durability.
+    /// Stores a block and returns where; durable on return if the store promises durability. May wait for room.
     /// @throws SparkException  when it cannot be stored
     virtual std::shared_ptr<const StoredBlock> store(const StreamBlockId& id, BlockPtr block,
                                                      const StorageLevel& level) = 0;
+    /// Ends waits for room, now and later: the receivers are stopping and what they have is to be kept.
+    virtual void stopWaiting() {}
 };
 
-/// A store that keeps blocks in memory as they are.
-std::shared_ptr<ReceivedBlockStore> memoryBlockStore();
+/// Makes a store that keeps blocks in memory as they are. When their bytes would exceed `maxBytes`, storing waits until
+/// blocks have been processed and freed; a single block always fits.
+std::shared_ptr<ReceivedBlockStore> memoryBlockStore(int64_t maxBytes = std::numeric_limits<int64_t>::max());
 
 using BlocksByStream = std::map<int, std::vector<ReceivedBlockInfo>>;
 

@@ -19,7 +19,8 @@ struct ReceiverInfo {
     int64_t lastErrorTime = -1;
 };
 
-/// Hears what happens to receivers. Called from receiver threads, one call at a time per receiver, without a lock held.
+/// Hears what happens to receivers. Called from receiver threads, one call at a time per receiver, and not after the
+/// tracker's stop has returned. Must return soon and must not stop the tracker.
 class ReceiverEvents {
 public:
     virtual ~ReceiverEvents() = default;
