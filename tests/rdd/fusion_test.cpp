@@ -1,3 +1,6 @@
+#include "rdd/rdd.hpp"
+#include "rdd/text.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -5,9 +8,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rdd/rdd.hpp"
-#include "rdd/text.hpp"
 
 // Narrow operators compute the same whether they are fused, stand at chunk edges, or start from a cache in the middle.
 
@@ -26,7 +26,8 @@ SparkConf confOf(std::size_t chunkSize) {
 class PoisoningLines final : public RddNode<std::string_view> {
 public:
     PoisoningLines(const std::shared_ptr<SparkContextCore>& context, std::vector<std::string> lines)
-        : RddNode<std::string_view>(context, {}, "poisoning", CallSite::from(), std::nullopt), lines_(std::move(lines)) {}
+        : RddNode<std::string_view>(context, {}, "poisoning", CallSite::from(), std::nullopt),
+          lines_(std::move(lines)) {}
     const char* className() const override { return "PoisoningRDD"; }
 
 private:
@@ -68,7 +69,8 @@ private:
 
 std::vector<std::string> manyLines() {
     std::vector<std::string> lines;
-    for (int i = 0; i < 3000; ++i) lines.push_back("line" + std::to_string(i) + " word" + std::to_string(i % 7) + " tail");
+    for (int i = 0; i < 3000; ++i)
+        lines.push_back("line" + std::to_string(i) + " word" + std::to_string(i % 7) + " tail");
     return lines;
 }
 
@@ -102,9 +104,10 @@ TEST_P(FusionTest, ViewsIntoTheSourceAreRightFusedAndAtAnEdge) {
 }
 
 TEST_P(FusionTest, ViewsIntoATemporaryOfTheStepBeforeAreOwnedAtAnEdge) {
-    auto words = text()
-                     .map([](std::string_view line) { return std::string(line) + " and some text that does not fit inline"; })
-                     .flatMap([](const std::string& line) { return splitWords(line); });
+    auto words =
+        text()
+            .map([](std::string_view line) { return std::string(line) + " and some text that does not fit inline"; })
+            .flatMap([](const std::string& line) { return splitWords(line); });
     const auto expected = wordsOf(lines_, " and some text that does not fit inline");
     EXPECT_EQ(words.collect(), expected);
     const RDD<std::string_view> edge = words;
@@ -135,7 +138,8 @@ TEST_P(FusionTest, PairsOfViewsAreOwnedByAShuffle) {
     EXPECT_EQ(fused, edge.reduceByKey(std::plus<>{}).collectAsMap());
     EXPECT_EQ(fused.at("tail"), 3000);
     EXPECT_EQ(fused.at("word3"), 429);
-    EXPECT_EQ(edge.groupByKey().mapValues([](const auto& ones) { return ones.size(); }).collectAsMap().at("tail"), 3000U);
+    EXPECT_EQ(edge.groupByKey().mapValues([](const auto& ones) { return ones.size(); }).collectAsMap().at("tail"),
+              3000U);
 }
 
 TEST_P(FusionTest, APersistedOperatorInTheMiddleIsHonoured) {
@@ -158,7 +162,8 @@ TEST_P(FusionTest, APersistedOperatorInTheMiddleIsHonoured) {
 TEST_P(FusionTest, EveryOperatorIsInTheLineageWithItsDirectParent) {
     auto words = text().flatMap(kSplit).filter([](std::string_view word) { return !word.empty(); });
     int depth = 0;
-    for (const RddBase* rdd = words.node().get(); !rdd->lineage()->empty(); rdd = &rdd->lineage()->front()->rdd()) ++depth;
+    for (const RddBase* rdd = words.node().get(); !rdd->lineage()->empty(); rdd = &rdd->lineage()->front()->rdd())
+        ++depth;
     EXPECT_EQ(depth, 3);  // filter, flatMap, text, the lines
     EXPECT_THAT(words.toDebugString(), HasSubstr("flatMap at fusion_test.cpp:"));
 }
@@ -188,7 +193,8 @@ TEST_P(FusionTest, AnErrorNamesTheOperatorAndTheLineThatBuiltIt) {
 }
 
 TEST_P(FusionTest, AGenericFunctionOverTextGetsAView) {
-    auto isView = text().map([](const auto& line) { return std::is_same_v<std::remove_cvref_t<decltype(line)>, std::string_view>; });
+    auto isView = text().map(
+        [](const auto& line) { return std::is_same_v<std::remove_cvref_t<decltype(line)>, std::string_view>; });
     EXPECT_TRUE(isView.first());
     EXPECT_EQ(text().map([](const std::string& line) { return line.size(); }).first(), lines_[0].size());
 }

@@ -1,17 +1,17 @@
 #pragma once
 
+#include "rdd/exceptions.hpp"
+#include "rdd/partitioner.hpp"
+#include "rdd/rdd.hpp"
+#include "rdd/time.hpp"
+#include "rdd/to_text.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/partitioner.hpp"
-#include "rdd/rdd.hpp"
-#include "rdd/time.hpp"
-#include "rdd/to_text.hpp"
 
 namespace dstream {
 
@@ -91,9 +91,11 @@ struct StateCall {
 
 /// What `mapWithState` does: the function of each record, and the settings of the state.
 ///
-///     auto track = [](Time, const std::string& user, std::optional<Click> click, State<Session>& state) -> std::optional<Ended> {…};
-///     clicks.mapWithState(StateSpec<std::string, Click, Session, Ended>::function(track).timeout(Minutes(30)));
-template <class K, class V, class S, class M, class F = std::function<std::optional<M>(Time, const K&, std::optional<V>, State<S>&)>>
+///     auto track = [](Time, const std::string& user, std::optional<Click> click, State<Session>& state) ->
+///     std::optional<Ended> {…}; clicks.mapWithState(StateSpec<std::string, Click, Session,
+///     Ended>::function(track).timeout(Minutes(30)));
+template <class K, class V, class S, class M,
+          class F = std::function<std::optional<M>(Time, const K&, std::optional<V>, State<S>&)>>
 class StateSpec {
 public:
     explicit StateSpec(F f) : f_(std::move(f)) {}
@@ -118,8 +120,8 @@ public:
         partitioner_ = std::move(partitioner);
         return *this;
     }
-    /// A key without records for longer than this, in batch time, is called once more with isTimingOut() and removed. Looked for
-    /// in the batches whose state is checkpointed.
+    /// A key without records for longer than this, in batch time, is called once more with isTimingOut() and removed.
+    /// Looked for in the batches whose state is checkpointed.
     StateSpec& timeout(Duration idle) {
         timeout_ = idle;
         return *this;

@@ -1,5 +1,10 @@
 #pragma once
 
+#include "dstream/state.hpp"
+#include "dstream/stream_node.hpp"
+#include "rdd/codec.hpp"
+#include "rdd/detail/flat_table.hpp"
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -9,11 +14,6 @@
 #include <tuple>
 #include <utility>
 #include <vector>
-
-#include "dstream/state.hpp"
-#include "dstream/stream_node.hpp"
-#include "rdd/codec.hpp"
-#include "rdd/detail/flat_table.hpp"
 
 namespace dstream {
 
@@ -53,12 +53,16 @@ private:
         auto data = parent_->getOrCompute(time);
         if (!before && !data) return std::nullopt;
         if (!before && initial_) before = initial_;
-        if (before && data) return updated(data->cogroup(*before, partitioner_), time, [](const auto& groups) {
-            const auto& [values, states] = groups;
-            return std::pair(values, states.empty() ? std::nullopt : std::optional<S>(states.front()));
-        });
-        if (before) return updated(*before, time, [](const S& state) { return std::pair(std::vector<V>{}, std::optional<S>(state)); });
-        return updated(data->groupByKey(partitioner_), time, [](const std::vector<V>& values) { return std::pair(values, std::optional<S>{}); });
+        if (before && data)
+            return updated(data->cogroup(*before, partitioner_), time, [](const auto& groups) {
+                const auto& [values, states] = groups;
+                return std::pair(values, states.empty() ? std::nullopt : std::optional<S>(states.front()));
+            });
+        if (before)
+            return updated(*before, time,
+                           [](const S& state) { return std::pair(std::vector<V>{}, std::optional<S>(state)); });
+        return updated(data->groupByKey(partitioner_), time,
+                       [](const std::vector<V>& values) { return std::pair(values, std::optional<S>{}); });
     }
 
     /// Applies the update function to each partition of `rdd`, whose values `split` makes new values and state of.
@@ -66,13 +70,14 @@ private:
     RDD<Pair> updated(const RDD<std::pair<K, In>>& rdd, Time time, Split split) const {
         return rdd.mapPartitions(
             [update = update_, split, time](Iterator<std::pair<K, In>> part) mutable {
-                return update(time, Iterator<KeyUpdate<K, V, S>>(fromNext(
-                                        [part = std::make_shared<Iterator<std::pair<K, In>>>(std::move(part)),
-                                         split]() -> std::optional<KeyUpdate<K, V, S>> {
+                return update(time, Iterator<KeyUpdate<K, V, S>>(
+                                        fromNext([part = std::make_shared<Iterator<std::pair<K, In>>>(std::move(part)),
+                                                  split]() -> std::optional<KeyUpdate<K, V, S>> {
                                             if (!part->hasNext()) return std::nullopt;
                                             auto entry = part->next();
                                             auto [values, state] = split(entry.second);
-                                            return KeyUpdate<K, V, S>(std::move(entry.first), std::move(values), std::move(state));
+                                            return KeyUpdate<K, V, S>(std::move(entry.first), std::move(values),
+                                                                      std::move(state));
                                         })));
             },
             keepsPartitioner_);
@@ -127,7 +132,8 @@ public:
     /// @param before  the state before, or null
     /// @param initial  the state to begin with, where there is none before; or null
     /// @param expired  keys last updated before this time are timed out; absent: no scan
-    MapWithStateRdd(const std::shared_ptr<RddNode<Record>>& before, const std::shared_ptr<RddNode<std::pair<K, S>>>& initial,
+    MapWithStateRdd(const std::shared_ptr<RddNode<Record>>& before,
+                    const std::shared_ptr<RddNode<std::pair<K, S>>>& initial,
                     const std::shared_ptr<RddNode<std::pair<K, V>>>& data, F f, Time time, bool hasTimeout,
                     std::optional<Time> expired, const Partitioner& partitioner, CallSite site)
         : RddNode<Record>(data->context(), dependenciesOf(before, initial, data), "mapWithState", site, partitioner),
@@ -141,7 +147,8 @@ public:
     const char* className() const override { return "MapWithStateRDD"; }
 
 private:
-    static RddBase::Lineage dependenciesOf(const std::shared_ptr<RddBase>& before, const std::shared_ptr<RddBase>& initial,
+    static RddBase::Lineage dependenciesOf(const std::shared_ptr<RddBase>& before,
+                                           const std::shared_ptr<RddBase>& initial,
                                            const std::shared_ptr<RddBase>& data) {
         RddBase::Lineage lineage{std::make_shared<OneToOneDependency>(data)};
         if (before) lineage.push_back(std::make_shared<OneToOneDependency>(before));
@@ -160,8 +167,13 @@ private:
         }
         const auto put = [&](const K& key, S state) {
             table->upsert(
-                PlacementHash<K>{}(key), key, [&] { return StateEntry<S>{state, time_.milliseconds(), true}; },
-                [&](StateEntry<S>& entry) { entry = StateEntry<S>{std::move(state), time_.milliseconds(), true}; });
+                PlacementHash<K>{}(key), key,
+                [&] {
+                    return StateEntry<S>{state, time_.milliseconds(), true};
+                },
+                [&](StateEntry<S>& entry) {
+                    entry = StateEntry<S>{std::move(state), time_.milliseconds(), true};
+                });
         };
         if (initial_ != nullptr) {
             CursorPtr<std::pair<K, S>> cursor = initial_->iterator(partition, context);
@@ -213,7 +225,9 @@ private:
         kept.reserve(live);
         for (std::size_t i = 0; i < table.size(); ++i) {
             auto& [key, entry] = table.entries()[i];
-            if (entry.live) kept.upsert(table.hashes()[i], key, [&] { return entry; }, [](auto&) {});
+            if (entry.live)
+                kept.upsert(
+                    table.hashes()[i], key, [&] { return entry; }, [](auto&) {});
         }
         table = std::move(kept);
     }
@@ -233,7 +247,8 @@ class MapWithStateNode final : public DStreamNodeOf<RDD<StateRecord<K, S, M>>> {
     using Record = StateRecord<K, S, M>;
 
 public:
-    MapWithStateNode(const std::shared_ptr<Parent>& parent, StateSpec<K, V, S, M, F> spec, Partitioner partitioner, CallSite site)
+    MapWithStateNode(const std::shared_ptr<Parent>& parent, StateSpec<K, V, S, M, F> spec, Partitioner partitioner,
+                     CallSite site)
         : DStreamNodeOf<RDD<Record>>(parent->weakContext(), "mapWithState", {parent}, site),
           parent_(parent.get()),
           spec_(std::move(spec)),
@@ -253,7 +268,8 @@ private:
             data ? data->partitionBy(partitioner_)
                  : this->context().sparkContext().template emptyRDD<std::pair<K, V>>().partitionBy(partitioner_);
         // Idle keys are looked for in the batches whose state is checkpointed.
-        const bool scans = this->checkpointDuration() && (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration());
+        const bool scans =
+            this->checkpointDuration() && (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration());
         const auto& timeout = spec_.getTimeout();
         return makeRdd<Record>(std::make_shared<MapWithStateRdd<K, V, S, M, F>>(
             before ? before->node() : nullptr, initial, placed.node(), spec_.f(), time, timeout.has_value(),
@@ -291,8 +307,7 @@ private:
 
 /// The state as keys, states and update times, and what was emitted.
 template <class K, class S, class M>
-    requires(Codable<K> && Codable<S> && Codable<M>)
-struct Codec<detail::StateRecord<K, S, M>> {
+requires(Codable<K>&& Codable<S>&& Codable<M>) struct Codec<detail::StateRecord<K, S, M>> {
     using Record = detail::StateRecord<K, S, M>;
     static std::string name() { return "state<" + codecName<K>() + "," + codecName<S>() + "," + codecName<M>() + ">"; }
     static uint32_t version() { return std::max({codecVersion<K>(), codecVersion<S>(), codecVersion<M>()}); }
@@ -326,14 +341,19 @@ struct Codec<detail::StateRecord<K, S, M>> {
             Codec<int64_t>::read(in, times);
             Codec<M>::read(in, record.mapped);
             if (keys.size() != states.size() || keys.size() != times.size()) {
-                throw SparkException("a state record must have as many states and times as keys: " + std::to_string(keys.size()) +
-                                     " keys, " + std::to_string(states.size()) + " states, " + std::to_string(times.size()) + " times");
+                throw SparkException(
+                    "a state record must have as many states and times as keys: " + std::to_string(keys.size()) +
+                    " keys, " + std::to_string(states.size()) + " states, " + std::to_string(times.size()) + " times");
             }
             auto table = std::make_shared<detail::FlatTable<K, detail::StateEntry<S>>>();
             table->reserve(keys.size());
             for (std::size_t i = 0; i < keys.size(); ++i) {
                 table->upsert(
-                    PlacementHash<K>{}(keys[i]), keys[i], [&] { return detail::StateEntry<S>{states[i], times[i], true}; }, [](auto&) {});
+                    PlacementHash<K>{}(keys[i]), keys[i],
+                    [&] {
+                        return detail::StateEntry<S>{states[i], times[i], true};
+                    },
+                    [](auto&) {});
             }
             record.table = std::move(table);
             records.push_back(std::move(record));
@@ -358,53 +378,65 @@ class StateStreamOps : public Base {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
         return DStream<std::pair<K, S>>(std::make_shared<StateNode<K, V, S, Parent, Update>>(
-            parent, std::move(update), this->partitionerOf(partitions), keepsPartitioner, std::move(initial), CallSite::from(where)));
+            parent, std::move(update), this->partitionerOf(partitions), keepsPartitioner, std::move(initial),
+            CallSite::from(where)));
     }
 
 public:
     using Base::Base;
 
-    /// The state of every key after each batch. `f(values, state) -> optional<S>` is called for every key with state or new values;
-    /// absent removes the key.
+    /// The state of every key after each batch. `f(values, state) -> optional<S>` is called for every key with state or
+    /// new values; absent removes the key.
     /// @param initial  state to begin with; its keys are passed to `f` in the first batch
     template <class S, class F>
-        requires(PairLike<T> && std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
-    DStream<std::pair<K, S>> updateStateByKey(F f, PartitionChoice partitions = {},
-                                              std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
-                                              Where where = Where::current()) const {
-        auto update = updateEachKey<K, V, S>([f = std::move(f)](Time, const K&, std::vector<V> values, std::optional<S> state) mutable {
-            return f(std::move(values), std::move(state));
-        });
+    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, PartitionChoice partitions = {},
+                                                  std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
+                                                  Where where = Where::current())
+    const {
+        auto update = updateEachKey<K, V, S>(
+            [f = std::move(f)](Time, const K&, std::vector<V> values, std::optional<S> state) mutable {
+                return f(std::move(values), std::move(state));
+            });
         return addState<S>(std::move(update), partitions, true, std::move(initial), where);
     }
     /// As above with `f(Time, key, values, state) -> optional<S>`.
     template <class S, class F>
-        requires(PairLike<T> && std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
-    DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                              std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
-                                              Where where = Where::current()) const {
-        return addState<S>(updateEachKey<K, V, S>(std::move(f)), std::move(partitioner), rememberPartitioner, std::move(initial), where);
+    requires(
+        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
+                                                  Where where = Where::current())
+    const {
+        return addState<S>(updateEachKey<K, V, S>(std::move(f)), std::move(partitioner), rememberPartitioner,
+                           std::move(initial), where);
     }
-    /// As above with one call per partition: `f(Iterator<tuple<K, vector<V>, optional<S>>>)` returns a range of pair<K, S>. When it
-    /// emits other keys than it was given, `rememberPartitioner` must be false.
+    /// As above with one call per partition: `f(Iterator<tuple<K, vector<V>, optional<S>>>)` returns a range of pair<K,
+    /// S>. When it emits other keys than it was given, `rememberPartitioner` must be false.
     template <class S, class F>
-        requires(PairLike<T> && std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
-    DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                              std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
-                                              Where where = Where::current()) const {
-        auto update = [f = std::move(f)](Time, Iterator<KeyUpdate<K, V, S>> part) mutable { return f(std::move(part)); };
+    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
+                                                  Where where = Where::current())
+    const {
+        auto update = [f = std::move(f)](Time, Iterator<KeyUpdate<K, V, S>> part) mutable {
+            return f(std::move(part));
+        };
         return addState<S>(std::move(update), std::move(partitioner), rememberPartitioner, std::move(initial), where);
     }
 
     /// Calls a function for each record with the state of its key, and streams what it returns. Idle keys cost nothing.
     template <class S, class M, class F>
-        requires PairLike<T>
-    MapWithStateDStream<K, V, S, M> mapWithState(const StateSpec<K, V, S, M, F>& spec, Where where = Where::current()) const {
+    requires PairLike<T> MapWithStateDStream<K, V, S, M> mapWithState(const StateSpec<K, V, S, M, F>& spec,
+                                                                      Where where = Where::current())
+    const {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
         auto state = std::make_shared<MapWithStateNode<K, V, S, M, F, Parent>>(
-            parent, spec, spec.getPartitioner() ? *spec.getPartitioner() : this->partitionerOf({}), CallSite::from(where));
-        return MapWithStateDStream<K, V, S, M>(std::make_shared<MappedStateNode<K, S, M>>(std::move(state), CallSite::from(where)));
+            parent, spec, spec.getPartitioner() ? *spec.getPartitioner() : this->partitionerOf({}),
+            CallSite::from(where));
+        return MapWithStateDStream<K, V, S, M>(
+            std::make_shared<MappedStateNode<K, S, M>>(std::move(state), CallSite::from(where)));
     }
 };
 

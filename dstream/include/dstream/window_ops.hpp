@@ -1,5 +1,8 @@
 #pragma once
 
+#include "dstream/stream_node.hpp"
+#include "rdd/detail/flat_table.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -7,9 +10,6 @@
 #include <source_location>
 #include <utility>
 #include <vector>
-
-#include "dstream/stream_node.hpp"
-#include "rdd/detail/flat_table.hpp"
 
 namespace dstream {
 namespace detail {
@@ -36,17 +36,19 @@ private:
     std::optional<RDD<Owned<T>>> compute(Time time) override {
         std::vector<std::shared_ptr<RddNode<Owned<T>>>> rdds;
         for (Time at = time - window_ + parent_->slideDuration(); at <= time; at = at + parent_->slideDuration()) {
-            if (auto rdd = parent_->getOrCompute(at)) rdds.push_back(owning<T>(rdd->node(), std::source_location::current()).node());
+            if (auto rdd = parent_->getOrCompute(at))
+                rdds.push_back(owning<T>(rdd->node(), std::source_location::current()).node());
         }
-        return unionAll<Owned<T>>(this->context().sparkContext().core(), std::move(rdds), std::source_location::current());
+        return unionAll<Owned<T>>(this->context().sparkContext().core(), std::move(rdds),
+                                  std::source_location::current());
     }
 
     DStreamNode<T>* const parent_;
     const Duration window_;
 };
 
-/// One partition of a window that is computed from the window before: what entered is merged in, what left is taken out.
-/// All inputs are partitioned alike.
+/// One partition of a window that is computed from the window before: what entered is merged in, what left is taken
+/// out. All inputs are partitioned alike.
 template <class K, class V, class F, class InverseF>
 class SlidWindowRdd final : public RddNode<std::pair<K, V>> {
     using Pair = std::pair<K, V>;
@@ -60,8 +62,8 @@ class SlidWindowRdd final : public RddNode<std::pair<K, V>> {
 
 public:
     /// @param before  may be null: the first window
-    SlidWindowRdd(const std::shared_ptr<SparkContextCore>& context, Input before, std::vector<Input> left, std::vector<Input> entered,
-                  F f, InverseF inverse, const Partitioner& partitioner, CallSite site)
+    SlidWindowRdd(const std::shared_ptr<SparkContextCore>& context, Input before, std::vector<Input> left,
+                  std::vector<Input> entered, F f, InverseF inverse, const Partitioner& partitioner, CallSite site)
         : RddNode<Pair>(context, dependenciesOf(before, left, entered), "reduceByKeyAndWindow", site, partitioner),
           before_(before.get()),
           f_(std::move(f)),
@@ -72,7 +74,8 @@ public:
     const char* className() const override { return "CoGroupedRDD"; }
 
 private:
-    static RddBase::Lineage dependenciesOf(const Input& before, const std::vector<Input>& left, const std::vector<Input>& entered) {
+    static RddBase::Lineage dependenciesOf(const Input& before, const std::vector<Input>& left,
+                                           const std::vector<Input>& entered) {
         RddBase::Lineage lineage;
         if (before) lineage.push_back(std::make_shared<OneToOneDependency>(before));
         for (const auto& rdd : left) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
@@ -85,7 +88,7 @@ private:
         F f(f_);
         InverseF inverse(inverse_);
         FlatTable<K, Parts> table;
-        const auto add = [&](const RddNode<Pair>* rdd, std::optional<V> Parts::* part) {
+        const auto add = [&](const RddNode<Pair>* rdd, std::optional<V> Parts::*part) {
             if (rdd == nullptr) return;
             CursorPtr<Pair> cursor = rdd->iterator(partition, context);
             for (Chunk<Pair> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
@@ -117,8 +120,9 @@ private:
             guarded(this, [&] {
                 if (!parts.before) {
                     if (!parts.entered) {
-                        throw IllegalStateException("neither the window before nor a new batch has a value for a key that leaves: does "
-                                                    "its PlacementHash give the same for equal keys?");
+                        throw IllegalStateException(
+                            "neither the window before nor a new batch has a value for a key that leaves: does "
+                            "its PlacementHash give the same for equal keys?");
                     }
                     result.emplace_back(key, *std::move(parts.entered));
                     return;
@@ -143,8 +147,8 @@ class InverseWindowNode final : public DStreamNodeOf<RDD<std::pair<K, V>>> {
     using Pair = std::pair<K, V>;
 
 public:
-    InverseWindowNode(const std::shared_ptr<DStreamNode<Pair>>& reduced, F f, InverseF inverse, Filter filter, Duration window,
-                      Duration slide, Partitioner partitioner, CallSite site)
+    InverseWindowNode(const std::shared_ptr<DStreamNode<Pair>>& reduced, F f, InverseF inverse, Filter filter,
+                      Duration window, Duration slide, Partitioner partitioner, CallSite site)
         : DStreamNodeOf<RDD<Pair>>(reduced->weakContext(), "reduceByKeyAndWindow", {reduced}, site, slide),
           reduced_(reduced.get()),
           f_(std::move(f)),
@@ -169,8 +173,9 @@ private:
         const Time begin = time - window_ + step;
         auto before = this->getOrCompute(time - slide);
         auto rdd = std::make_shared<SlidWindowRdd<K, V, F, InverseF>>(
-            this->context().sparkContext().core(), before ? before->node() : nullptr, between(begin - slide, begin - step),
-            between(time - slide + step, time), f_, inverse_, partitioner_, this->creationSite());
+            this->context().sparkContext().core(), before ? before->node() : nullptr,
+            between(begin - slide, begin - step), between(time - slide + step, time), f_, inverse_, partitioner_,
+            this->creationSite());
         RDD<Pair> window = makeRdd<Pair>(std::move(rdd));
         if constexpr (!std::is_same_v<Filter, std::nullptr_t>) return window.filter(filter_);
         return window;
@@ -191,9 +196,9 @@ private:
     const Partitioner partitioner_;
 };
 
-/// The operators over windows: a window of length w holds the batches in (t - w, t]; there is one result per slide. Near the
-/// start a window holds the batches there are. Durations must be positive multiples of the stream's slide duration, else
-/// IllegalArgumentException.
+/// The operators over windows: a window of length w holds the batches in (t - w, t]; there is one result per slide.
+/// Near the start a window holds the batches there are. Durations must be positive multiples of the stream's slide
+/// duration, else IllegalArgumentException.
 template <class Self, class T, class Base>
 class WindowStreamOps : public Base {
     using Where = std::source_location;
@@ -215,22 +220,26 @@ public:
     }
     /// One element per window, none for an empty one.
     template <class F>
-    DStream<O> reduceByWindow(F f, Duration windowDuration, Duration slideDuration, Where where = Where::current()) const {
+    DStream<O> reduceByWindow(F f, Duration windowDuration, Duration slideDuration,
+                              Where where = Where::current()) const {
         return self().reduce(f, where).window(windowDuration, slideDuration, where).reduce(f, where);
     }
     /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. No element until there was data.
     /// @note Needs a checkpoint directory.
     template <class F, class InverseF>
-        requires(!std::is_same_v<InverseF, Duration>)
-    DStream<O> reduceByWindow(F f, InverseF inverse, Duration windowDuration, Duration slideDuration,
-                              Where where = Where::current()) const {
+    requires(!std::is_same_v<InverseF, Duration>) DStream<O> reduceByWindow(F f, InverseF inverse,
+                                                                            Duration windowDuration,
+                                                                            Duration slideDuration,
+                                                                            Where where = Where::current())
+    const {
         return DStream<O>(self()
                               .map([](const T& element) { return std::pair<int, O>(1, toOwned(element)); }, where)
-                              .reduceByKeyAndWindow(std::move(f), std::move(inverse), windowDuration, slideDuration, 1, nullptr, where)
+                              .reduceByKeyAndWindow(std::move(f), std::move(inverse), windowDuration, slideDuration, 1,
+                                                    nullptr, where)
                               .map([](const std::pair<int, O>& pair) { return pair.second; }, where));
     }
-    /// The number of elements of each window, a DStream<int64_t>. Incremental; no element until there was data, afterwards 0 for
-    /// empty windows.
+    /// The number of elements of each window, a DStream<int64_t>. Incremental; no element until there was data,
+    /// afterwards 0 for empty windows.
     /// @note Needs a checkpoint directory.
     auto countByWindow(Duration windowDuration, Duration slideDuration, Where where = Where::current()) const {
         return self()
@@ -241,9 +250,7 @@ public:
     /// @note Needs a checkpoint directory.
     DStream<std::pair<O, int64_t>> countByValueAndWindow(Duration windowDuration, Duration slideDuration,
                                                          std::optional<int> numPartitions = std::nullopt,
-                                                         Where where = Where::current()) const
-        requires Hashable<T>
-    {
+                                                         Where where = Where::current()) const requires Hashable<T> {
         return self()
             .map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
             .reduceByKeyAndWindow(
@@ -255,11 +262,9 @@ public:
     // ---- pairs
 
     /// (key, its values in the window).
-    DStream<std::pair<K, std::vector<V>>> groupByKeyAndWindow(Duration windowDuration,
-                                                              std::optional<Duration> slideDuration = std::nullopt,
-                                                              PartitionChoice partitions = {}, Where where = Where::current()) const
-        requires PairLike<T>
-    {
+    DStream<std::pair<K, std::vector<V>>> groupByKeyAndWindow(
+        Duration windowDuration, std::optional<Duration> slideDuration = std::nullopt, PartitionChoice partitions = {},
+        Where where = Where::current()) const requires PairLike<T> {
         const Partitioner partitioner = this->partitionerOf(partitions);
         return addOp(self().groupByKey(partitioner, where).window(windowDuration, slideDuration, where).nodeAs(),
                      "groupByKeyAndWindow", CallSite::from(where),
@@ -268,37 +273,36 @@ public:
                              values.insert(values.end(), more.begin(), more.end());
                              return values;
                          };
-                         return groups.combineByKey([](const std::vector<V>& values) { return values; }, append, append, partitioner,
-                                                    true, where);
+                         return groups.combineByKey([](const std::vector<V>& values) { return values; }, append, append,
+                                                    partitioner, true, where);
                      });
     }
     /// The values of each key in the window, merged by `f`: batch by batch, then over the window.
     template <class F>
-    DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, Duration windowDuration, std::optional<Duration> slideDuration = std::nullopt,
-                                                  PartitionChoice partitions = {}, Where where = Where::current()) const
-        requires PairLike<T>
-    {
+    DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, Duration windowDuration,
+                                                  std::optional<Duration> slideDuration = std::nullopt,
+                                                  PartitionChoice partitions = {},
+                                                  Where where = Where::current()) const requires PairLike<T> {
         const Partitioner partitioner = this->partitionerOf(partitions);
         return self()
             .reduceByKey(f, partitioner, where)
             .window(windowDuration, slideDuration, where)
             .reduceByKey(f, partitioner, where);
     }
-    /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. Keys stay for ever unless `filter`, a
-    /// predicate on the (key, value) pair of the result, drops them.
+    /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. Keys stay for ever unless
+    /// `filter`, a predicate on the (key, value) pair of the result, drops them.
     /// @note Needs a checkpoint directory.
     template <class F, class InverseF, class Filter = std::nullptr_t>
-        requires(PairLike<T> && !std::is_convertible_v<InverseF, Duration>)
-    DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, InverseF inverse, Duration windowDuration,
-                                                  std::optional<Duration> slideDuration = std::nullopt,
-                                                  PartitionChoice partitions = {}, Filter filter = nullptr,
-                                                  Where where = Where::current()) const {
+    requires(PairLike<T> && !std::is_convertible_v<InverseF, Duration>) DStream<std::pair<K, V>> reduceByKeyAndWindow(
+        F f, InverseF inverse, Duration windowDuration, std::optional<Duration> slideDuration = std::nullopt,
+        PartitionChoice partitions = {}, Filter filter = nullptr, Where where = Where::current())
+    const {
         const Duration slide = slideDuration.value_or(self().node()->slideDuration());
         checkWindow(*self().node(), windowDuration, slide);
         const Partitioner partitioner = this->partitionerOf(partitions);
         return DStream<std::pair<K, V>>(std::make_shared<InverseWindowNode<K, V, F, InverseF, Filter>>(
-            self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter), windowDuration, slide,
-            partitioner, CallSite::from(where)));
+            self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter), windowDuration,
+            slide, partitioner, CallSite::from(where)));
     }
 };
 

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "rdd/detail/context_core.hpp"
+#include "rdd/exceptions.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rdd/detail/context_core.hpp"
-#include "rdd/exceptions.hpp"
 
 namespace dstream {
 
@@ -22,7 +22,8 @@ public:
     AccumulatorBase(const AccumulatorBase&) = delete;
     AccumulatorBase& operator=(const AccumulatorBase&) = delete;
 
-    /// The calling task's updates of `accumulator`, begun as zero at the first call; outside of tasks the accumulator itself.
+    /// The calling task's updates of `accumulator`, begun as zero at the first call; outside of tasks the accumulator
+    /// itself.
     /// @throws UnsupportedOperationException  in a task, when it is not registered
     static AccumulatorBase& here(const std::shared_ptr<AccumulatorBase>& accumulator);
     /// @throws UnsupportedOperationException  in a task
@@ -35,6 +36,8 @@ public:
     const std::string& name() const;
     /// Adds a task's updates to the value on the driver.
     void mergeIntoOrigin();
+    /// Adds the updates of another part of the same task.
+    void mergeUpdates(const AccumulatorBase& part) { merge(part); }
 
     static constexpr int64_t kUnregistered = -1;
 
@@ -54,9 +57,9 @@ private:
 
 }  // namespace detail
 
-/// A value that tasks add to and the driver reads. A copyable handle: copies, also those that functions carry into tasks, speak
-/// of the same accumulator. What a task adds counts once, when the task succeeds; in actions once per partition, in
-/// transformations again whenever a partition is computed again. `value` is for the driver.
+/// A value that tasks add to and the driver reads. A copyable handle: copies, also those that functions carry into
+/// tasks, speak of the same accumulator. What a task adds counts once, when the task succeeds; in actions once per
+/// partition, in transformations again whenever a partition is computed again. `value` is for the driver.
 ///
 /// One's own: derive, say in the private functions what the value does, register, and capture it by value.
 ///
@@ -65,9 +68,8 @@ private:
 ///         std::unique_ptr<AccumulatorV2> doCopy() const override { return std::make_unique<Longest>(*this); }
 ///         void doReset() override { size_ = 0; }
 ///         void doAdd(const std::string& word) override { size_ = std::max(size_, word.size()); }
-///         void doMerge(const AccumulatorV2& other) override { size_ = std::max(size_, other.stateAs<Longest>().size_); }
-///         std::size_t doValue() const override { return size_; }
-///         std::size_t size_ = 0;
+///         void doMerge(const AccumulatorV2& other) override { size_ = std::max(size_, other.stateAs<Longest>().size_);
+///         } std::size_t doValue() const override { return size_; } std::size_t size_ = 0;
 ///     };
 ///     Longest longest;
 ///     sc.registerAccumulator(longest, "longest word");

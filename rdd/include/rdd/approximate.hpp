@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/exceptions.hpp"
+
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -10,8 +12,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-
-#include "rdd/exceptions.hpp"
 
 namespace dstream {
 
@@ -26,8 +26,8 @@ struct BoundedDouble {
     friend bool operator==(const BoundedDouble&, const BoundedDouble&) = default;
 };
 
-/// What an approximate action knew at its time-out, and how to learn the final value. Copyable; all copies share one result.
-/// Thread-safe.
+/// What an approximate action knew at its time-out, and how to learn the final value. Copyable; all copies share one
+/// result. Thread-safe.
 ///
 ///     auto count = rdd.countApprox(200);
 ///     std::cout << count.initialValue().toString() << " … " << count.getFinalValue().mean << "\n";
@@ -51,7 +51,8 @@ public:
     /// @throws UnsupportedOperationException  for a second handler
     PartialResult& onComplete(std::function<void(const R&)> f) {
         std::unique_lock lock(state_->mutex);
-        if (state_->hasCompleteHandler) throw UnsupportedOperationException("onComplete can be set only once on a PartialResult");
+        if (state_->hasCompleteHandler)
+            throw UnsupportedOperationException("onComplete can be set only once on a PartialResult");
         state_->hasCompleteHandler = true;
         if (!state_->final) {
             state_->onComplete = std::move(f);
@@ -65,7 +66,8 @@ public:
     /// @throws UnsupportedOperationException  for a second handler
     void onFail(std::function<void(std::exception_ptr)> f) {
         std::unique_lock lock(state_->mutex);
-        if (state_->hasFailHandler) throw UnsupportedOperationException("onFail can be set only once on a PartialResult");
+        if (state_->hasFailHandler)
+            throw UnsupportedOperationException("onFail can be set only once on a PartialResult");
         state_->hasFailHandler = true;
         if (!state_->failure) {
             state_->onFail = std::move(f);

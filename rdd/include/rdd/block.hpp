@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/detail/array.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,8 +11,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include "rdd/detail/array.hpp"
 
 namespace dstream {
 

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "rdd/block.hpp"
+#include "rdd/storage_level.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rdd/block.hpp"
-#include "rdd/storage_level.hpp"
 
 namespace dstream {
 
@@ -37,9 +37,9 @@ struct RDDInfo {
     int64_t diskSize = 0;
 };
 
-/// Keeps blocks in memory under one budget and on disk: least recently used blocks leave first, to disk when their level has it,
-/// else for good (their owner recomputes them). Files are framed and checksummed; a damaged one counts as lost.
-/// Thread-safe. Files lie in a directory of its own that goes with it.
+/// Keeps blocks in memory under one budget and on disk: least recently used blocks leave first, to disk when their
+/// level has it, else for good (their owner recomputes them). Files are framed and checksummed; a damaged one counts as
+/// lost. Thread-safe. Files lie in a directory of its own that goes with it.
 class BlockManager {
 public:
     explicit BlockManager(const SparkConf& conf);
@@ -55,7 +55,8 @@ public:
     /// Removes all blocks of an RDD or input stream for good.
     void removeAll(BlockId::Kind kind, int64_t owner);
     /// Computes a block at most once at a time: a second caller waits for the first and takes its block.
-    BlockPtr getOrCompute(const BlockId& id, StorageLevel level, const BlockCodec* codec, const std::function<BlockPtr()>& compute);
+    BlockPtr getOrCompute(const BlockId& id, StorageLevel level, const BlockCodec* codec,
+                          const std::function<BlockPtr()>& compute);
 
     /// Bytes in memory that count against the budget (blocks and shuffle outputs).
     int64_t memoryUsed() const;

@@ -1,12 +1,12 @@
 #pragma once
 
+#include "rdd/exceptions.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
-
-#include "rdd/exceptions.hpp"
 
 namespace dstream {
 

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "rdd/detail/array.hpp"
+#include "rdd/owned.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include "rdd/detail/array.hpp"
-#include "rdd/owned.hpp"
 
 namespace dstream {
 
@@ -91,7 +91,8 @@ private:
 template <class T>
 class OwnedArrayCursor final : public Cursor<T> {
 public:
-    OwnedArrayCursor(Array<T> elements, std::size_t chunkSize) : elements_(std::move(elements)), chunkSize_(chunkSize) {}
+    OwnedArrayCursor(Array<T> elements, std::size_t chunkSize)
+        : elements_(std::move(elements)), chunkSize_(chunkSize) {}
 
 private:
     Chunk<T> doNext() override {

@@ -1,12 +1,12 @@
 #pragma once
 
+#include "rdd/owned.hpp"
+#include "rdd/placement_hash.hpp"
+
 #include <concepts>
 #include <functional>
 #include <type_traits>
 #include <utility>
-
-#include "rdd/owned.hpp"
-#include "rdd/placement_hash.hpp"
 
 namespace dstream {
 

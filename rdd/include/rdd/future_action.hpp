@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/detail/context_core.hpp"
+
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -7,15 +9,14 @@
 #include <mutex>
 #include <vector>
 
-#include "rdd/detail/context_core.hpp"
-
 namespace dstream {
 
 /// The result of an action that runs in the background. Copyable; all copies speak of the same job. Thread-safe.
 template <class R>
 class FutureAction {
 public:
-    FutureAction(std::shared_ptr<JobHandle> job, std::function<R()> result) : job_(std::move(job)), result_(std::move(result)) {}
+    FutureAction(std::shared_ptr<JobHandle> job, std::function<R()> result)
+        : job_(std::move(job)), result_(std::move(result)) {}
 
     /// `get` fails with SparkException unless the job has ended before.
     void cancel() { job_->cancel("the FutureAction was cancelled"); }

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "rdd/chunk.hpp"
+#include "rdd/exceptions.hpp"
+
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <ranges>
 #include <type_traits>
 #include <utility>
-
-#include "rdd/chunk.hpp"
-#include "rdd/exceptions.hpp"
 
 namespace dstream {
 
@@ -76,16 +76,17 @@ public:
 
     Iterator() = default;
     explicit Iterator(CursorPtr<T> cursor) : cursor_(std::move(cursor)) {}
-    /// Takes over any range, for example a vector. A range that can be read only once, as a generator, is asked for one element
-    /// at a time: the next one may be a long time coming.
+    /// Takes over any range, for example a vector. A range that can be read only once, as a generator, is asked for one
+    /// element at a time: the next one may be a long time coming.
     template <std::ranges::input_range Range>
-        requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> && !std::is_reference_v<Range>)
-    explicit Iterator(Range&& range)
+    requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> &&
+             !std::is_reference_v<Range>) explicit Iterator(Range&& range)
         : cursor_(std::make_unique<detail::RangeCursor<T, std::remove_cvref_t<Range>>>(
               std::forward<Range>(range), std::ranges::forward_range<std::remove_cvref_t<Range>> ? 256 : 1)) {}
     template <std::ranges::input_range Range>
-        requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> && std::is_copy_constructible_v<Range>)
-    explicit Iterator(const Range& range) : Iterator(Range(range)) {}
+    requires(!std::is_same_v<std::remove_cvref_t<Range>, Iterator> &&
+             std::is_copy_constructible_v<Range>) explicit Iterator(const Range& range)
+        : Iterator(Range(range)) {}
 
     Iterator(Iterator&&) noexcept = default;
     Iterator& operator=(Iterator&&) noexcept = default;
@@ -103,7 +104,8 @@ public:
     /// Returns the next element.
     /// @throws NoSuchElementException  at the end
     T next() {
-        if (!hasNext()) throw NoSuchElementException("next() on an Iterator without a next element; ask hasNext() first");
+        if (!hasNext())
+            throw NoSuchElementException("next() on an Iterator without a next element; ask hasNext() first");
         T& element = chunk_.data[position_++];
         if constexpr (!std::is_trivially_copyable_v<T>) {
             if (chunk_.owned) return std::move(element);
@@ -148,7 +150,8 @@ namespace detail {
 template <class T>
 class IteratorCursor final : public Cursor<T> {
 public:
-    IteratorCursor(Iterator<T> iterator, std::size_t chunkSize) : iterator_(std::move(iterator)), chunkSize_(chunkSize) {}
+    IteratorCursor(Iterator<T> iterator, std::size_t chunkSize)
+        : iterator_(std::move(iterator)), chunkSize_(chunkSize) {}
 
 private:
     Chunk<T> doNext() override {

@@ -12,8 +12,9 @@
 namespace dstream {
 
 /// Names the owning counterpart of an element type that may only look into a buffer.
-/// `std::string_view` owns as `std::string`; pair, tuple, optional and vector follow their members. A struct of one's own that
-/// holds views specialises it: `type` is the owning struct, explicitly constructible from the view struct and back.
+/// `std::string_view` owns as `std::string`; pair, tuple, optional and vector follow their members. A struct of one's
+/// own that holds views specialises it: `type` is the owning struct, explicitly constructible from the view struct and
+/// back.
 template <class T>
 struct OwnedTrait {
     using type = T;

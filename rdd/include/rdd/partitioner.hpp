@@ -1,5 +1,8 @@
 #pragma once
 
+#include "rdd/exceptions.hpp"
+#include "rdd/owned.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -7,12 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "rdd/exceptions.hpp"
-#include "rdd/owned.hpp"
-
 namespace dstream {
 
-/// The base of every partitioner: how many partitions, and when two place equal keys alike (then a shuffle can be skipped).
+/// The base of every partitioner: how many partitions, and when two place equal keys alike (then a shuffle can be
+/// skipped).
 class PartitionerBase {
 public:
     virtual ~PartitionerBase() = default;
@@ -27,7 +28,8 @@ public:
 ///     struct ByFirstLetter : KeyPartitioner<std::string> {
 ///         int numPartitions() const override { return 26; }
 ///         int getPartition(const std::string& key) const override { return key.empty() ? 0 : (key[0] - 'a') % 26; }
-///         bool equals(const PartitionerBase& other) const override { return dynamic_cast<const ByFirstLetter*>(&other); }
+///         bool equals(const PartitionerBase& other) const override { return dynamic_cast<const
+///         ByFirstLetter*>(&other); }
 ///     };
 ///     pairs.partitionBy(Partitioner(std::make_shared<ByFirstLetter>()));
 template <class K>
@@ -64,12 +66,13 @@ public:
     explicit HashPartitioner(int n);
 };
 
-/// The last argument of a shuffling operator: nothing (the default partitioner rule), a number of partitions, or a Partitioner.
+/// The last argument of a shuffling operator: nothing (the default partitioner rule), a number of partitions, or a
+/// Partitioner.
 class PartitionChoice {
 public:
     PartitionChoice() = default;
-    PartitionChoice(int numPartitions) : partitioner_(HashPartitioner(numPartitions)) {}          // NOLINT: as ported
-    PartitionChoice(Partitioner partitioner) : partitioner_(std::move(partitioner)) {}            // NOLINT: as ported
+    PartitionChoice(int numPartitions) : partitioner_(HashPartitioner(numPartitions)) {}  // NOLINT: as ported
+    PartitionChoice(Partitioner partitioner) : partitioner_(std::move(partitioner)) {}    // NOLINT: as ported
     const std::optional<Partitioner>& partitioner() const { return partitioner_; }
 
 private:
@@ -78,8 +81,8 @@ private:
 
 class RddBase;
 
-/// The reference's rule: among inputs with a partitioner the one with most partitions, if it is near enough to the largest input
-/// (or `spark.default.parallelism`); else a HashPartitioner.
+/// The reference's rule: among inputs with a partitioner the one with most partitions, if it is near enough to the
+/// largest input (or `spark.default.parallelism`); else a HashPartitioner.
 Partitioner defaultPartitioner(const std::vector<const RddBase*>& rdds);
 
 }  // namespace dstream

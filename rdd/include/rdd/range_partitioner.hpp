@@ -1,12 +1,12 @@
 #pragma once
 
+#include "rdd/detail/rdd_impl.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
 #include <vector>
-
-#include "rdd/detail/rdd_impl.hpp"
 
 namespace dstream {
 
@@ -64,8 +64,8 @@ std::vector<K> determineBounds(std::vector<std::pair<K, double>> candidates, int
 }
 
 template <class PlanT, class Compare>
-std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan, int n, int samplePointsPerPartition, const Compare& less,
-                                            Where where) {
+std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan, int n, int samplePointsPerPartition,
+                                                               const Compare& less, Where where) {
     using K = Owned<typename PlanT::T::first_type>;
     struct Sketch {
         int64_t count = 0;
@@ -85,7 +85,8 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
                 sketch.sample.push_back(convertElement<K>(pair.first));
             } else {
                 __extension__ using Wide = unsigned __int128;
-                const auto at = static_cast<uint64_t>((Wide{random.next()} * static_cast<uint64_t>(sketch.count)) >> 64);
+                const auto at =
+                    static_cast<uint64_t>((Wide{random.next()} * static_cast<uint64_t>(sketch.count)) >> 64);
                 if (at < perPartition) sketch.sample[at] = convertElement<K>(pair.first);
             }
         });
@@ -102,7 +103,8 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
         if (fraction * static_cast<double>(sketch.count) > static_cast<double>(perPartition)) {
             unbalanced.push_back(static_cast<int>(p));
         } else {
-            const double weight = static_cast<double>(sketch.count) / static_cast<double>(std::max<std::size_t>(sketch.sample.size(), 1));
+            const double weight =
+                static_cast<double>(sketch.count) / static_cast<double>(std::max<std::size_t>(sketch.sample.size(), 1));
             for (K& key : sketch.sample) candidates.emplace_back(std::move(key), weight);
         }
     }
@@ -124,30 +126,35 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
 
 }  // namespace detail
 
-/// Places keys by range, so that partition i holds smaller keys than i+1 (larger ones when not ascending). Bounds come from a
-/// sample of the RDD's keys, which is an eager job; few distinct keys give fewer partitions, an empty RDD gives one.
-/// Equal to another one with the same bounds and direction.
+/// Places keys by range, so that partition i holds smaller keys than i+1 (larger ones when not ascending). Bounds come
+/// from a sample of the RDD's keys, which is an eager job; few distinct keys give fewer partitions, an empty RDD gives
+/// one. Equal to another one with the same bounds and direction.
 template <class K, class Compare = std::less<K>>
 class RangePartitioner : public Partitioner {
 public:
     /// @throws IllegalArgumentException  when n is negative or the hint is not positive
     template <class V>
-    RangePartitioner(int n, const RDD<std::pair<K, V>>& rdd, bool ascending = true, int samplePointsPerPartitionHint = 20,
-                     Compare less = {}, std::source_location where = std::source_location::current())
+    RangePartitioner(int n, const RDD<std::pair<K, V>>& rdd, bool ascending = true,
+                     int samplePointsPerPartitionHint = 20, Compare less = {},
+                     std::source_location where = std::source_location::current())
         : RangePartitioner(n, rdd.plan(), ascending, samplePointsPerPartitionHint, std::move(less), where) {}
 
     template <class PlanT>
-        requires requires(const PlanT& plan) { plan.node; }
+    requires requires(const PlanT& plan) { plan.node; }
     RangePartitioner(int n, const PlanT& plan, bool ascending, int samplePointsPerPartitionHint, Compare less,
                      std::source_location where)
         : Partitioner(std::make_shared<detail::RangeBounds<K, Compare>>(
-              detail::sampleBounds(plan, checked(n, samplePointsPerPartitionHint), samplePointsPerPartitionHint, less, where),
+              detail::sampleBounds(plan, checked(n, samplePointsPerPartitionHint), samplePointsPerPartitionHint, less,
+                                   where),
               ascending, less)) {}
 
 private:
     static int checked(int n, int hint) {
-        if (n < 0) throw IllegalArgumentException("a RangePartitioner needs a number of partitions that is not negative: " + std::to_string(n));
-        if (hint <= 0) throw IllegalArgumentException("samplePointsPerPartitionHint must be positive: " + std::to_string(hint));
+        if (n < 0)
+            throw IllegalArgumentException("a RangePartitioner needs a number of partitions that is not negative: " +
+                                           std::to_string(n));
+        if (hint <= 0)
+            throw IllegalArgumentException("samplePointsPerPartitionHint must be positive: " + std::to_string(hint));
         return n;
     }
 };

@@ -1,5 +1,11 @@
 #pragma once
 
+#include "rdd/concepts.hpp"
+#include "rdd/iterator.hpp"
+#include "rdd/partitioner.hpp"
+#include "rdd/rdd_base.hpp"
+#include "rdd/stat_counter.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -10,12 +16,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "rdd/concepts.hpp"
-#include "rdd/iterator.hpp"
-#include "rdd/partitioner.hpp"
-#include "rdd/rdd_base.hpp"
-#include "rdd/stat_counter.hpp"
 
 namespace dstream {
 
@@ -29,7 +29,6 @@ class SparkContext;
 }  // namespace dstream
 
 #include "rdd/detail/rdd_impl.hpp"
-
 #include "rdd/ordered_ops.hpp"
 #include "rdd/pair_ops.hpp"
 
@@ -50,7 +49,8 @@ public:
     explicit operator bool() const { return node_ != nullptr; }
     /// @throws IllegalStateException  for a default-made handle
     const std::shared_ptr<RddNode<T>>& node() const {
-        if (!node_) throw IllegalStateException("this RDD handle is empty; assign it from a SparkContext or another RDD");
+        if (!node_)
+            throw IllegalStateException("this RDD handle is empty; assign it from a SparkContext or another RDD");
         return node_;
     }
 
@@ -107,8 +107,8 @@ public:
         return self();
     }
     StorageLevel getStorageLevel() const { return this->node()->storageLevel(); }
-    /// Marks for a checkpoint, written after the first job on this RDD by a second computation (persist first); then the lineage
-    /// is cut.
+    /// Marks for a checkpoint, written after the first job on this RDD by a second computation (persist first); then
+    /// the lineage is cut.
     /// @throws SparkException  without a checkpoint directory
     void checkpoint() const { this->node()->markForCheckpoint(); }
     /// Cuts the lineage to blocks kept in memory and on disk. Not for recovery.
@@ -161,17 +161,21 @@ public:
     auto mapPartitions(F f, bool preservesPartitioning = false, Where where = Where::current()) const {
         return detail::mapPartitions<T>(
             this->node(), "mapPartitions",
-            [f = std::move(f)](int, Iterator<T> part) mutable { return std::invoke(f, std::move(part)); }, preservesPartitioning,
-            where);
+            [f = std::move(f)](int, Iterator<T> part) mutable { return std::invoke(f, std::move(part)); },
+            preservesPartitioning, where);
     }
     /// The same with the partition's index first.
     template <class F>
     auto mapPartitionsWithIndex(F f, bool preservesPartitioning = false, Where where = Where::current()) const {
-        return detail::mapPartitions<T>(this->node(), "mapPartitionsWithIndex", std::move(f), preservesPartitioning, where);
+        return detail::mapPartitions<T>(this->node(), "mapPartitionsWithIndex", std::move(f), preservesPartitioning,
+                                        where);
     }
     /// Each partition becomes one vector.
-    RDD<std::vector<Owned<T>>> glom(Where where = Where::current()) const { return detail::glom<T>(this->node(), where); }
-    /// (element, index): partition order, then position. Runs a job to count all partitions but the last if there are several.
+    RDD<std::vector<Owned<T>>> glom(Where where = Where::current()) const {
+        return detail::glom<T>(this->node(), where);
+    }
+    /// (element, index): partition order, then position. Runs a job to count all partitions but the last if there are
+    /// several.
     RDD<std::pair<Owned<T>, int64_t>> zipWithIndex(Where where = Where::current()) const {
         return detail::zipWithIndex<T>(this->node(), where);
     }
@@ -179,8 +183,8 @@ public:
     RDD<std::pair<Owned<T>, int64_t>> zipWithUniqueId(Where where = Where::current()) const {
         return detail::zipWithUniqueId<T>(this->node(), where);
     }
-    /// Pairs elements position by position. Partition counts must be equal (IllegalArgument when partitions are asked for), and
-    /// element counts in each (SparkException in the task).
+    /// Pairs elements position by position. Partition counts must be equal (IllegalArgument when partitions are asked
+    /// for), and element counts in each (SparkException in the task).
     template <class U>
     RDD<std::pair<Owned<T>, Owned<U>>> zip(const RDD<U>& other, Where where = Where::current()) const {
         return detail::zip<T, U>(this->node(), other.node(), where);
@@ -195,16 +199,18 @@ public:
         return detail::zipPartitions(std::move(f), preservesPartitioning, where, this->node(), other.node());
     }
     template <class U, class V, class F>
-    auto zipPartitions(const RDD<U>& b, const RDD<V>& c, bool preservesPartitioning, F f, Where where = Where::current()) const {
+    auto zipPartitions(const RDD<U>& b, const RDD<V>& c, bool preservesPartitioning, F f,
+                       Where where = Where::current()) const {
         return detail::zipPartitions(std::move(f), preservesPartitioning, where, this->node(), b.node(), c.node());
     }
     template <class U, class V, class W, class F>
     auto zipPartitions(const RDD<U>& b, const RDD<V>& c, const RDD<W>& d, bool preservesPartitioning, F f,
                        Where where = Where::current()) const {
-        return detail::zipPartitions(std::move(f), preservesPartitioning, where, this->node(), b.node(), c.node(), d.node());
+        return detail::zipPartitions(std::move(f), preservesPartitioning, where, this->node(), b.node(), c.node(),
+                                     d.node());
     }
-    /// A random part: each element with probability `fraction`, or `fraction` times on average with replacement. The same seed
-    /// gives the same elements.
+    /// A random part: each element with probability `fraction`, or `fraction` times on average with replacement. The
+    /// same seed gives the same elements.
     /// @throws IllegalArgumentException  when fraction is negative, or over 1 without replacement
     RDD<Owned<T>> sample(bool withReplacement, double fraction, std::optional<int64_t> seed = std::nullopt,
                          Where where = Where::current()) const {
@@ -216,25 +222,28 @@ public:
                                            Where where = Where::current()) const {
         return detail::randomSplit<T>(this->node(), std::move(weights), seed, where);
     }
-    /// One process per partition: elements as lines in, lines out. The command is split at blanks, no quoting. A non-zero exit
-    /// fails the task.
+    /// One process per partition: elements as lines in, lines out. The command is split at blanks, no quoting. A
+    /// non-zero exit fails the task.
     auto pipe(const std::string& command, std::map<std::string, std::string> environment = {},
-                          Where where = Where::current()) const {
-        return detail::pipe<T>(this->node(), detail::splitCommand(command), std::move(environment), nullptr, nullptr, false, where);
+              Where where = Where::current()) const {
+        return detail::pipe<T>(this->node(), detail::splitCommand(command), std::move(environment), nullptr, nullptr,
+                               false, where);
     }
     /// @param printPipeContext  called first with a function that writes a line
-    /// @param printElement      called for each element with a function that writes a line; without it the element's text
+    /// @param printElement      called for each element with a function that writes a line; without it the element's
+    /// text
     auto pipe(std::vector<std::string> command, std::map<std::string, std::string> environment,
-                          std::function<void(const std::function<void(std::string_view)>&)> printPipeContext,
-                          std::function<void(const Owned<T>&, const std::function<void(std::string_view)>&)> printElement,
-                          bool separateWorkingDirectory = false, Where where = Where::current()) const {
+              std::function<void(const std::function<void(std::string_view)>&)> printPipeContext,
+              std::function<void(const Owned<T>&, const std::function<void(std::string_view)>&)> printElement,
+              bool separateWorkingDirectory = false, Where where = Where::current()) const {
         return detail::pipe<T>(this->node(), std::move(command), std::move(environment), std::move(printPipeContext),
                                std::move(printElement), separateWorkingDirectory, where);
     }
 
     // ---- several RDDs, other partitions
 
-    /// Both RDDs' partitions, one after the other; see SparkContext::unionAll. Duplicates stay. (`union` of the reference.)
+    /// Both RDDs' partitions, one after the other; see SparkContext::unionAll. Duplicates stay. (`union` of the
+    /// reference.)
     RDD<T> unionWith(const RDD<T>& other, Where where = Where::current()) const {
         return detail::unionAll<T>(this->node()->context(), {this->node(), other.node()}, where);
     }
@@ -253,31 +262,30 @@ public:
     RDD<Owned<T>> repartition(int n, Where where = Where::current()) const {
         return detail::coalesce<T>(this->node(), n, true, "repartition", where);
     }
-    RDD<Owned<T>> distinct(std::optional<int> n = std::nullopt, Where where = Where::current()) const
-        requires Hashable<T>
-    {
+    RDD<Owned<T>> distinct(std::optional<int> n = std::nullopt,
+                           Where where = Where::current()) const requires Hashable<T> {
         return detail::distinct(self().plan(), n, where);
     }
     /// Elements of both, each once. The second argument is a number of partitions or a Partitioner.
-    RDD<Owned<T>> intersection(const RDD<T>& other, PartitionChoice partitions = {}, Where where = Where::current()) const
-        requires Hashable<T>
-    {
+    RDD<Owned<T>> intersection(const RDD<T>& other, PartitionChoice partitions = {},
+                               Where where = Where::current()) const requires Hashable<T> {
         return detail::intersection(self().plan(), other.plan(), partitions, where);
     }
     /// Elements that are not in `other`; duplicates stay.
-    RDD<Owned<T>> subtract(const RDD<T>& other, PartitionChoice partitions = {}, Where where = Where::current()) const
-        requires Hashable<T>
-    {
+    RDD<Owned<T>> subtract(const RDD<T>& other, PartitionChoice partitions = {},
+                           Where where = Where::current()) const requires Hashable<T> {
         return detail::subtract(self().plan(), other.plan(), partitions, where);
     }
     /// (f(x), all x of that key).
     template <class F>
     auto groupBy(F f, PartitionChoice partitions = {}, Where where = Where::current()) const {
-        return detail::groupByKey(detail::keyBy(self().plan(), std::move(f), where).plan(), partitions, false, "groupBy", where);
+        return detail::groupByKey(detail::keyBy(self().plan(), std::move(f), where).plan(), partitions, false,
+                                  "groupBy", where);
     }
     /// Sorted by f(x). Runs a sampling job if there is more than one partition.
     template <class F>
-    RDD<Owned<T>> sortBy(F f, bool ascending = true, std::optional<int> n = std::nullopt, Where where = Where::current()) const {
+    RDD<Owned<T>> sortBy(F f, bool ascending = true, std::optional<int> n = std::nullopt,
+                         Where where = Where::current()) const {
         return detail::sortBy(self().plan(), std::move(f), ascending, n, where);
     }
 
@@ -285,8 +293,8 @@ public:
 
     /// Calls `f` for each element, at least once per partition's run.
     template <class F>
-    void foreach(F f, Where where = Where::current()) const {
-        detail::foreach(self().plan(), std::move(f), where);
+    void foreach (F f, Where where = Where::current()) const {
+        detail::foreach (self().plan(), std::move(f), where);
     }
     /// Calls `f(Iterator<T>)` for each partition.
     template <class F>
@@ -294,40 +302,37 @@ public:
         detail::foreachPartition<T>(this->node(), std::move(f), where);
     }
     /// All elements: partition order, order inside a partition kept.
-    std::vector<Owned<T>> collect(Where where = Where::current()) const { return detail::collect(self().plan(), where); }
+    std::vector<Owned<T>> collect(Where where = Where::current()) const {
+        return detail::collect(self().plan(), where);
+    }
     /// The elements, one job per partition, when they are asked for.
     Iterator<Owned<T>> toLocalIterator(Where where = Where::current()) const {
         return detail::toLocalIterator<T>(this->node(), where);
     }
     int64_t count(Where where = Where::current()) const { return detail::count(self().plan(), where); }
     std::map<Owned<T>, int64_t> countByValue(Where where = Where::current()) const
-        requires(Hashable<T> && Ordered<Owned<T>>)
-    {
+        requires(Hashable<T>&& Ordered<Owned<T>>) {
         return detail::countByValue(self().plan(), where);
     }
     /// The count as far as it is known after `timeoutMs`, extrapolated from the partitions that are done.
     /// @throws IllegalArgumentException  for a confidence outside of [0, 1]
-    PartialResult<BoundedDouble> countApprox(int64_t timeoutMs, double confidence = 0.95, Where where = Where::current()) const {
+    PartialResult<BoundedDouble> countApprox(int64_t timeoutMs, double confidence = 0.95,
+                                             Where where = Where::current()) const {
         return detail::countApprox(self().plan(), timeoutMs, confidence, where);
     }
     /// The same for each value.
     PartialResult<std::map<Owned<T>, BoundedDouble>> countByValueApprox(int64_t timeoutMs, double confidence = 0.95,
                                                                         Where where = Where::current()) const
-        requires(Hashable<T> && Ordered<Owned<T>>)
-    {
+        requires(Hashable<T>&& Ordered<Owned<T>>) {
         return detail::countByValueApprox(self().plan(), timeoutMs, confidence, where);
     }
     /// An estimate of the number of distinct elements by HyperLogLog, with this relative standard deviation.
     /// @throws IllegalArgumentException  when relativeSD <= 0.000017
-    int64_t countApproxDistinct(double relativeSD = 0.05, Where where = Where::current()) const
-        requires Hashable<T>
-    {
+    int64_t countApproxDistinct(double relativeSD = 0.05, Where where = Where::current()) const requires Hashable<T> {
         return detail::countApproxDistinct(self().plan(), relativeSD, where);
     }
     /// The same by precision: p >= 4, sp <= 32, sp 0 or at least p, else IllegalArgument.
-    int64_t countApproxDistinct(int p, int sp, Where where = Where::current()) const
-        requires Hashable<T>
-    {
+    int64_t countApproxDistinct(int p, int sp, Where where = Where::current()) const requires Hashable<T> {
         return detail::countApproxDistinct(self().plan(), p, sp, where);
     }
     /// Combines all elements; partition results are merged in partition order.
@@ -349,7 +354,8 @@ public:
     }
     template <class U, class Seq, class Comb>
     U aggregate(U zero, Seq seqOp, Comb combOp, Where where = Where::current()) const {
-        return detail::aggregate(self().plan(), "aggregate", std::move(zero), std::move(seqOp), std::move(combOp), where);
+        return detail::aggregate(self().plan(), "aggregate", std::move(zero), std::move(seqOp), std::move(combOp),
+                                 where);
     }
     template <class U, class Seq, class Comb>
     U treeAggregate(U zero, Seq seqOp, Comb combOp, int depth = 2, bool finalAggregateOnExecutor = false,
@@ -359,7 +365,9 @@ public:
         return detail::treeAggregate(self().plan(), std::move(zero), std::move(seqOp), std::move(combOp), where);
     }
     /// The first n elements in partition order: one partition first, then more until there are enough.
-    std::vector<Owned<T>> take(int n, Where where = Where::current()) const { return detail::take<T>(this->node(), n, "take", where); }
+    std::vector<Owned<T>> take(int n, Where where = Where::current()) const {
+        return detail::take<T>(this->node(), n, "take", where);
+    }
     /// @throws EmptyCollectionException  when there is none
     Owned<T> first(Where where = Where::current()) const { return detail::first<T>(this->node(), where); }
     /// The n smallest, ascending by `less`.
@@ -406,7 +414,9 @@ public:
 
     // ---- actions in the background
 
-    FutureAction<int64_t> countAsync(Where where = Where::current()) const { return detail::countAsync(self().plan(), where); }
+    FutureAction<int64_t> countAsync(Where where = Where::current()) const {
+        return detail::countAsync(self().plan(), where);
+    }
     FutureAction<std::vector<Owned<T>>> collectAsync(Where where = Where::current()) const {
         return detail::collectAsync(self().plan(), where);
     }
@@ -425,8 +435,9 @@ public:
 
 }  // namespace detail
 
-/// An immutable, partitioned collection that knows how to compute itself from its parents. A handle: cheap to copy, copies speak of
-/// the same node; safe to share between threads. Transformations are lazy; actions run a job on the context's slots.
+/// An immutable, partitioned collection that knows how to compute itself from its parents. A handle: cheap to copy,
+/// copies speak of the same node; safe to share between threads. Transformations are lazy; actions run a job on the
+/// context's slots.
 ///
 ///     auto counts = sc.textFile("book.txt")
 ///                       .flatMap([](std::string_view line) { return splitWords(line); })
@@ -434,8 +445,9 @@ public:
 ///                       .reduceByKey(std::plus<>{});
 ///     for (auto& [word, n] : counts.take(10)) std::cout << word << " " << n << "\n";
 ///
-/// Narrow operators return a type derived from RDD<U> that remembers the fused stage: keep it with `auto` and neighbours become one
-/// loop; store it as RDD<U> and a chunk edge stands there. `std::string_view` is a legal element type (see Owned).
+/// Narrow operators return a type derived from RDD<U> that remembers the fused stage: keep it with `auto` and
+/// neighbours become one loop; store it as RDD<U> and a chunk edge stands there. `std::string_view` is a legal element
+/// type (see Owned).
 template <class T>
 class RDD : public detail::RddOps<RDD<T>, T, detail::RddHandle<T>> {
 public:
@@ -460,8 +472,8 @@ private:
     PlanT plan_;
 };
 
-/// Lines of text. An RDD<std::string> whose first narrow operator calls the user with a `std::string_view` into the buffer if the
-/// function takes one (a generic lambda does), else with a `const std::string&`.
+/// Lines of text. An RDD<std::string> whose first narrow operator calls the user with a `std::string_view` into the
+/// buffer if the function takes one (a generic lambda does), else with a `const std::string&`.
 class TextRDD : public detail::RddOps<TextRDD, std::string, RDD<std::string>> {
     using Ops = detail::RddOps<TextRDD, std::string, RDD<std::string>>;
 

@@ -1,5 +1,10 @@
 #pragma once
 
+#include "rdd/call_site.hpp"
+#include "rdd/partitioner.hpp"
+#include "rdd/storage_level.hpp"
+#include "rdd/task_context.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -8,11 +13,6 @@
 #include <source_location>
 #include <string>
 #include <vector>
-
-#include "rdd/call_site.hpp"
-#include "rdd/partitioner.hpp"
-#include "rdd/storage_level.hpp"
-#include "rdd/task_context.hpp"
 
 namespace dstream {
 
@@ -112,8 +112,8 @@ public:
     /// @throws UnsupportedOperationException  when another level is set already
     void persist(StorageLevel level);
     void unpersist(bool blocking);
-    /// True when the partitions of this RDD may come from somewhere else than its parents (cache, checkpoint, block in a long
-    /// lineage): fused chains stop here.
+    /// True when the partitions of this RDD may come from somewhere else than its parents (cache, checkpoint, block in
+    /// a long lineage): fused chains stop here.
     bool isEdge() const { return edge_.load(std::memory_order_acquire); }
 
     void markForCheckpoint();
@@ -130,8 +130,9 @@ public:
     int narrowDepth() const { return narrowDepth_; }
     /// Computes the partition into a block (for caching, checkpoints, long lineages); type-erased.
     virtual std::shared_ptr<const Block> computeBlock(int partition, TaskContext& context) const = 0;
-    /// Computes, bottom up and without recursion, the blocks that a lineage of more than kMaxNarrowDepth narrow operators is
-    /// computed through; each is let go once the last block that reads it is there. Called at the start of a task.
+    /// Computes, bottom up and without recursion, the blocks that a lineage of more than kMaxNarrowDepth narrow
+    /// operators is computed through; each is let go once the last block that reads it is there. Called at the start of
+    /// a task.
     void prepareLongLineage(int partition, TaskContext& context) const;
     /// Converts blocks of this element type to bytes and back; null when the element type has no codec.
     virtual const struct BlockCodec* blockCodec() const = 0;
@@ -142,8 +143,8 @@ public:
     static constexpr int kMaxNarrowDepth = 500;
 
 protected:
-    RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage dependencies, const char* operatorName, CallSite callSite,
-            std::optional<Partitioner> partitioner);
+    RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage dependencies, const char* operatorName,
+            CallSite callSite, std::optional<Partitioner> partitioner);
 
     /// Called once; may touch files or run jobs.
     virtual int doNumPartitions() const = 0;
@@ -153,7 +154,8 @@ protected:
     std::shared_ptr<RddBase> checkpointRdd() const;
     /// Makes the RDD that reads the checkpoint files of this one's element type.
     virtual std::shared_ptr<RddBase> makeCheckpointRdd(const std::string& directory) const = 0;
-    /// The block of a partition that is kept somewhere: in this task, cached, checkpointed; else computed, and cached if marked.
+    /// The block of a partition that is kept somewhere: in this task, cached, checkpointed; else computed, and cached
+    /// if marked.
     std::shared_ptr<const Block> edgeBlock(int partition, TaskContext& context) const;
 
 private:
@@ -167,8 +169,8 @@ private:
     RddBase* narrowParent_ = nullptr;
     int narrowDepth_ = 0;
     std::atomic<bool> edge_{false};
-    bool blockInLongLineage_ = false;   // this node's block is kept while a task runs
-    bool belowLongLineage_ = false;     // some narrow ancestor's is
+    bool blockInLongLineage_ = false;  // this node's block is kept while a task runs
+    bool belowLongLineage_ = false;    // some narrow ancestor's is
     mutable std::once_flag partitionsOnce_;
     mutable std::atomic<int> numPartitions_{-1};
 

@@ -1,5 +1,15 @@
 #pragma once
 
+#include "rdd/accumulator.hpp"
+#include "rdd/block_manager.hpp"
+#include "rdd/broadcast.hpp"
+#include "rdd/detail/context_core.hpp"
+#include "rdd/future_action.hpp"
+#include "rdd/log.hpp"
+#include "rdd/rdd.hpp"
+#include "rdd/spark_conf.hpp"
+#include "rdd/spark_listener.hpp"
+
 #include <any>
 #include <cstdint>
 #include <functional>
@@ -10,16 +20,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rdd/accumulator.hpp"
-#include "rdd/block_manager.hpp"
-#include "rdd/broadcast.hpp"
-#include "rdd/detail/context_core.hpp"
-#include "rdd/future_action.hpp"
-#include "rdd/log.hpp"
-#include "rdd/rdd.hpp"
-#include "rdd/spark_conf.hpp"
-#include "rdd/spark_listener.hpp"
 
 namespace dstream {
 
@@ -54,14 +54,15 @@ private:
     std::weak_ptr<SparkContextCore> core_;
 };
 
-/// The engine: makes RDDs from data and runs jobs on `local[N]` slots. A copyable handle of one shared object; when the last handle
-/// goes, the context stops. One active context per process. Thread-safe but for stop().
+/// The engine: makes RDDs from data and runs jobs on `local[N]` slots. A copyable handle of one shared object; when the
+/// last handle goes, the context stops. One active context per process. Thread-safe but for stop().
 ///
 ///     SparkContext sc(SparkConf().setMaster("local[2]").setAppName("Count"));
 ///     std::cout << sc.textFile("input.txt").count() << "\n";
 class SparkContext {
 public:
-    /// @throws SparkException  when master or application name is missing, the master is unknown or N is not positive, or another
+    /// @throws SparkException  when master or application name is missing, the master is unknown or N is not positive,
+    /// or another
     ///                         context is active in the process
     explicit SparkContext(const SparkConf& conf);
     SparkContext(const std::string& master, const std::string& appName, const SparkConf& conf = SparkConf());
@@ -81,7 +82,8 @@ public:
                    std::source_location location = std::source_location::current()) const {
         return parallelize(std::move(elements), slices, location);
     }
-    /// One partition per element, with host names it would like to be computed at (kept, without effect in one process).
+    /// One partition per element, with host names it would like to be computed at (kept, without effect in one
+    /// process).
     template <class T>
     RDD<T> makeRDD(std::vector<std::pair<T, std::vector<std::string>>> elementsAndHosts,
                    std::source_location location = std::source_location::current()) const;
@@ -95,8 +97,8 @@ public:
                        std::source_location location = std::source_location::current()) const;
     template <class T>
     RDD<T> emptyRDD(std::source_location location = std::source_location::current()) const;
-    /// RDDs without partitions are left out. If all others share one partitioner, partitions are merged index-wise and it is kept;
-    /// else they are concatenated.
+    /// RDDs without partitions are left out. If all others share one partitioner, partitions are merged index-wise and
+    /// it is kept; else they are concatenated.
     template <class T>
     RDD<T> unionAll(std::vector<RDD<T>> rdds, std::source_location location = std::source_location::current()) const;
     template <class T, class... Rest>
@@ -106,8 +108,8 @@ public:
 
     // ---- files (rdd/detail/files.hpp)
 
-    /// Lines of files: a path, a comma list, directories, globs. Splits by size; gzip files are one partition each. A missing path
-    /// fails when the partitions are computed.
+    /// Lines of files: a path, a comma list, directories, globs. Splits by size; gzip files are one partition each. A
+    /// missing path fails when the partitions are computed.
     TextRDD textFile(const std::string& path, std::optional<int> minPartitions = std::nullopt,
                      std::source_location location = std::source_location::current()) const;
     /// (path, content) of each file; small files are packed together.
@@ -140,17 +142,18 @@ public:
 
     // ---- jobs
 
-    /// Runs `f(TaskContext&, Iterator<T>)` or `f(Iterator<T>)` on each given partition (all without the argument) and returns the
-    /// results in the order of that list. Blocks.
-    /// @throws IllegalArgumentException  for an unknown partition; IllegalStateException after stop; SparkException when it fails
+    /// Runs `f(TaskContext&, Iterator<T>)` or `f(Iterator<T>)` on each given partition (all without the argument) and
+    /// returns the results in the order of that list. Blocks.
+    /// @throws IllegalArgumentException  for an unknown partition; IllegalStateException after stop; SparkException
+    /// when it fails
     template <class T, class F>
     auto runJob(const RDD<T>& rdd, F f, std::optional<std::vector<int>> partitions = std::nullopt,
                 std::source_location location = std::source_location::current()) const;
     /// The same with `resultHandler(index, result)`, called in completion order.
     template <class T, class F, class Handler>
-        requires(!std::is_convertible_v<Handler, std::source_location>)
-    void runJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler,
-                std::source_location location = std::source_location::current()) const;
+    requires(!std::is_convertible_v<Handler, std::source_location>) void runJob(
+        const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler,
+        std::source_location location = std::source_location::current()) const;
     /// Asynchronous: the future's value is `resultFunc()` after all partitions were handled.
     template <class T, class F, class Handler, class ResultFunc>
     auto submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler, ResultFunc resultFunc,
@@ -180,7 +183,9 @@ public:
     private:
         Properties saved_;
     };
-    [[nodiscard]] PropertiesScope inheritProperties(Properties properties) const { return PropertiesScope(std::move(properties)); }
+    [[nodiscard]] PropertiesScope inheritProperties(Properties properties) const {
+        return PropertiesScope(std::move(properties));
+    }
 
     // ---- settings and information
 

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "rdd/task_context.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "rdd/task_context.hpp"
 
 namespace dstream {
 
@@ -71,8 +71,8 @@ struct SparkListenerTaskEnd {
     TaskMetrics taskMetrics;
 };
 
-/// Receives the engine's events. All callbacks do nothing by default. Called on one listener thread, in the order things
-/// happened, after the fact; a slow listener delays the others, never the engine.
+/// Receives the engine's events. All callbacks do nothing by default. Called on one listener thread, in the order
+/// things happened, after the fact; a slow listener delays the others, never the engine.
 class SparkListener {
 public:
     virtual ~SparkListener() = default;

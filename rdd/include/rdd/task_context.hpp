@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/time.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -11,8 +13,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "rdd/time.hpp"
 
 namespace dstream {
 
@@ -72,7 +72,7 @@ public:
     int cpus() const { return 1; }
     bool isCompleted() const { return completed_; }
     bool isFailed() const { return failed_; }
-    bool isInterrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+    bool isInterrupted() const { return interruptedBy_->load(std::memory_order_relaxed); }
     /// Set in tasks of streaming jobs: the time of the batch.
     std::optional<Time> batchTime() const;
     /// A property of the thread that started the job; absent: nullopt.
@@ -122,6 +122,7 @@ private:
     bool failed_ = false;
     std::exception_ptr error_;
     std::atomic<bool> interrupted_{false};
+    const std::atomic<bool>* interruptedBy_ = &interrupted_;  // of the whole task, in a part of it
     TaskMetrics metrics_;
     std::vector<std::function<void(TaskContext&)>> completionListeners_;
     std::vector<std::function<void(TaskContext&, std::exception_ptr)>> failureListeners_;

@@ -104,10 +104,10 @@ public:
             size_ = 0;
         }
 
-        const char* block_ = nullptr;   // the bytes that spaces_ speaks of
-        const char* word_ = nullptr;    // where the next word may begin
+        const char* block_ = nullptr;  // the bytes that spaces_ speaks of
+        const char* word_ = nullptr;   // where the next word may begin
         const char* end_ = nullptr;
-        const char* begin_ = nullptr;   // the current word; null at the end
+        const char* begin_ = nullptr;  // the current word; null at the end
         const char* wordEnd_ = nullptr;
         uint64_t spaces_ = 0;
         std::size_t size_ = 0;
@@ -122,8 +122,11 @@ private:
     std::string_view text_;
 };
 
-/// Splits a text at ASCII white space (blank, \t, \n, \v, \f, \r) into words that are views into it; no empty words. Lazy.
-inline WordRange splitWords(std::string_view text) { return WordRange(text); }
+/// Splits a text at ASCII white space (blank, \t, \n, \v, \f, \r) into words that are views into it; no empty words.
+/// Lazy.
+inline WordRange splitWords(std::string_view text) {
+    return WordRange(text);
+}
 
 }  // namespace dstream
 

@@ -61,6 +61,9 @@ public:
     bool isStopped() const override { return stopped_.load(); }
     std::shared_ptr<JobHandle> submitJob(JobRequest request) override;
     std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) override;
+    void runSplits(TaskContext& task, int count, const std::function<void(int, TaskContext&)>& body) override {
+        scheduler_->runSplits(task, count, body);
+    }
     void removeShuffle(int shuffleId) override { shuffles_.remove(shuffleId); }
     std::optional<std::string> checkpointDirectory() const override;
     EngineCounters counters() const override;

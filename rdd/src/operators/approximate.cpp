@@ -80,7 +80,8 @@ BoundedDouble estimateSum(const Moments& seen, int merged, int total, double con
     // Product of two independent estimates: the mean and the count.
     const double meanVariance = seen.sampleVariance / n;
     const double count = n / p, countVariance = n * (1 - p) / (p * p);
-    const double variance = meanVariance * count * count + countVariance * seen.mean * seen.mean + meanVariance * countVariance;
+    const double variance =
+        meanVariance * count * count + countVariance * seen.mean * seen.mean + meanVariance * countVariance;
     const double width = halfWidth(confidence, n) * std::sqrt(variance);
     return {estimate, confidence, estimate - width, estimate + width};
 }

@@ -1,13 +1,14 @@
+#include "rdd/rdd.hpp"
+
 #include <atomic>
 #include <random>
-
-#include "rdd/rdd.hpp"
 
 namespace dstream {
 namespace detail {
 
 void checkSlices(int slices) {
-    if (slices < 1) throw IllegalArgumentException("parallelize needs a positive number of slices: " + std::to_string(slices));
+    if (slices < 1)
+        throw IllegalArgumentException("parallelize needs a positive number of slices: " + std::to_string(slices));
 }
 
 int64_t randomSeed() {
@@ -25,9 +26,13 @@ int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t 
     return static_cast<int>(std::clamp(estimate, 1.0, std::min(most, 1e9)));
 }
 
-RangeNode::RangeNode(const std::shared_ptr<SparkContextCore>& context, int64_t start, int64_t step, uint64_t count, int slices,
-                     CallSite callSite)
-    : RddNode<int64_t>(context, {}, "range", callSite, std::nullopt), start_(start), step_(step), count_(count), slices_(slices) {}
+RangeNode::RangeNode(const std::shared_ptr<SparkContextCore>& context, int64_t start, int64_t step, uint64_t count,
+                     int slices, CallSite callSite)
+    : RddNode<int64_t>(context, {}, "range", callSite, std::nullopt),
+      start_(start),
+      step_(step),
+      count_(count),
+      slices_(slices) {}
 
 int RangeNode::doNumPartitions() const {
     checkSlices(slices_);
@@ -52,7 +57,8 @@ CursorPtr<int64_t> RangeNode::doCompute(int partition, TaskContext& context) con
         std::size_t left_, chunkSize_;
         std::vector<int64_t> buffer_;
     };
-    const auto [begin, end] = sliceBounds(count_, static_cast<std::size_t>(partition), static_cast<std::size_t>(slices_));
+    const auto [begin, end] =
+        sliceBounds(count_, static_cast<std::size_t>(partition), static_cast<std::size_t>(slices_));
     return std::make_unique<Numbers>(static_cast<uint64_t>(start_) + begin * static_cast<uint64_t>(step_),
                                      static_cast<uint64_t>(step_), end - begin, context.chunkSize());
 }
@@ -71,9 +77,8 @@ RDD<int64_t> SparkContext::range(int64_t start, int64_t end, int64_t step, std::
         const uint64_t distance = static_cast<uint64_t>(start) - static_cast<uint64_t>(end);
         count = (distance - 1) / (uint64_t{0} - static_cast<uint64_t>(step)) + 1;
     }
-    return detail::makeRdd<int64_t>(std::make_shared<detail::RangeNode>(core_, start, step, count,
-                                                                        slices.value_or(defaultParallelism()),
-                                                                        CallSite::from(location)));
+    return detail::makeRdd<int64_t>(std::make_shared<detail::RangeNode>(
+        core_, start, step, count, slices.value_or(defaultParallelism()), CallSite::from(location)));
 }
 
 }  // namespace dstream

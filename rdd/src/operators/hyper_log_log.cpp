@@ -1,11 +1,11 @@
 #include "rdd/detail/hyper_log_log.hpp"
 
+#include "rdd/exceptions.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string>
-
-#include "rdd/exceptions.hpp"
 
 namespace dstream::detail {
 
@@ -26,7 +26,8 @@ int HyperLogLog::precisionFor(double relativeSD) {
 }
 
 void HyperLogLog::add(uint64_t hash) {
-    // The placement hash of small integers is a bijection already; one more round keeps registers and ranks independent.
+    // The placement hash of small integers is a bijection already; one more round keeps registers and ranks
+    // independent.
     hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93ULL;
     hash ^= hash >> 32;
     const std::size_t index = hash >> (64 - p_);

@@ -1,11 +1,11 @@
 #include "rdd/partitioner.hpp"
 
-#include <algorithm>
-#include <cmath>
-
 #include "rdd/detail/context_core.hpp"
 #include "rdd/rdd_base.hpp"
 #include "rdd/spark_conf.hpp"
+
+#include <algorithm>
+#include <cmath>
 
 namespace dstream {
 
@@ -16,7 +16,9 @@ public:
     explicit ByHash(int n) : n_(n) {}
     int numPartitions() const override { return n_; }
     bool placesByHash() const override { return true; }
-    bool equals(const PartitionerBase& other) const override { return other.placesByHash() && other.numPartitions() == n_; }
+    bool equals(const PartitionerBase& other) const override {
+        return other.placesByHash() && other.numPartitions() == n_;
+    }
 
 private:
     int n_;
@@ -24,7 +26,8 @@ private:
 
 std::shared_ptr<const PartitionerBase> byHash(int n) {
     if (n < 0) {
-        throw IllegalArgumentException("a HashPartitioner needs a number of partitions that is not negative: " + std::to_string(n));
+        throw IllegalArgumentException("a HashPartitioner needs a number of partitions that is not negative: " +
+                                       std::to_string(n));
     }
     return std::make_shared<ByHash>(n);
 }

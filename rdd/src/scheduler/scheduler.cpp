@@ -227,7 +227,7 @@ void Scheduler::stop() {
 
 bool Scheduler::runNext() {
     RunPtr run = queue_.take(core_);
-    if (!run) return false;
+    if (!run) return splits_.help();
     execute(*run);
     strand_.post([this, run = std::move(run)]() mutable {
         onTaskEnd(run);

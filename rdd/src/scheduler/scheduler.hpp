@@ -16,6 +16,7 @@
 #include "rdd/listener_bus.hpp"
 #include "rdd/spark_listener.hpp"
 #include "scheduler/executor.hpp"
+#include "scheduler/split_pool.hpp"
 #include "scheduler/stage.hpp"
 #include "scheduler/stage_plan.hpp"
 #include "scheduler/status_store.hpp"
@@ -89,6 +90,10 @@ public:
     void cancelAll(const std::string& reason);
     /// Refuses new jobs, cancels the others, waits for their ends and joins the slots.
     void stop();
+    /// Runs the splits of a task's partition, with the help of idle slots.
+    void runSplits(TaskContext& task, int count, const SplitPool::Body& body) {
+        splits_.run(task, count, body, [this](int pieces) { executor_->wake(pieces); });
+    }
     /// True in a task and in a callback of a job: here waiting for a job would wait for ever.
     bool onEngineThread() const { return strand_.isCurrent() || executor_->onSlot(); }
     void setListening(bool listening) { listening_.store(listening); }
@@ -142,6 +147,7 @@ private:
     std::atomic<int64_t> resubmittedStages_{0};
 
     TaskQueue queue_;
+    SplitPool splits_;
     Strand strand_;
 
     // Belong to the strand.

@@ -1,6 +1,8 @@
 #include "rdd/task_context.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include "rdd/accumulator.hpp"
@@ -83,7 +85,28 @@ void TaskRunner::place(TaskContext& context, const TaskPlace& place, std::size_t
     context.numPartitions_ = place.numPartitions;
     context.attemptNumber_ = place.attempt;
     context.taskAttemptId_ = place.taskId;
+    context.fullChunkSize_ = chunkSize;
     context.chunkSize_ = chunkSize;
+}
+
+std::unique_ptr<TaskContext> TaskRunner::partOf(TaskContext& task) {
+    auto part = std::make_unique<TaskContext>(*task.core_, *task.properties_);
+    place(*part,
+          {task.jobId_, task.stageId_, task.stageAttemptNumber_, task.partitionId_, task.numPartitions_, task.attemptNumber_,
+           task.taskAttemptId_},
+          task.fullChunkSize_);
+    part->interruptedBy_ = task.interruptedBy_;
+    return part;
+}
+
+void TaskRunner::absorb(TaskContext& task, TaskContext& part) {
+    task.metrics_.merge(part.metrics_);
+    for (auto& [id, update] : part.accumulators_) {
+        auto [at, isNew] = task.accumulators_.try_emplace(id, update);
+        if (!isNew) at->second->mergeUpdates(*update);
+    }
+    std::move(part.completionListeners_.begin(), part.completionListeners_.end(), std::back_inserter(task.completionListeners_));
+    std::move(part.failureListeners_.begin(), part.failureListeners_.end(), std::back_inserter(task.failureListeners_));
 }
 
 void TaskRunner::end(TaskContext& context) {

@@ -35,6 +35,21 @@ public:
         end(context);
         return context.error_;
     }
+    /// A context for a part of a task that may run on another slot.
+    static std::unique_ptr<TaskContext> partOf(TaskContext& task);
+    /// Runs `body` with a part's context on the calling thread. Returns what it failed with, or null.
+    template <class Body>
+    static std::exception_ptr runPart(TaskContext& part, Body&& body) {
+        const Current current(part);
+        try {
+            body();
+            return nullptr;
+        } catch (...) {
+            return std::current_exception();
+        }
+    }
+    /// Moves counts, accumulators' updates and listeners of an ended part to its task.
+    static void absorb(TaskContext& task, TaskContext& part);
     static void interrupt(TaskContext& context) { context.interrupted_.store(true, std::memory_order_relaxed); }
     /// Adds what the task added to accumulators to their values.
     static void mergeAccumulators(TaskContext& context);

@@ -1,13 +1,13 @@
 #pragma once
 
+#include "rdd/block.hpp"
+#include "rdd/bytes.hpp"
+#include "rdd/codec.hpp"
+
 #include <memory>
 #include <span>
 #include <string>
 #include <typeinfo>
-
-#include "rdd/block.hpp"
-#include "rdd/bytes.hpp"
-#include "rdd/codec.hpp"
 
 namespace dstream {
 
@@ -26,8 +26,7 @@ template <class T>
 const BlockCodec* blockCodecFor() {
     if constexpr (Codable<T>) {
         static constexpr BlockCodec codec{
-            [] { return codecName<T>(); },
-            [] { return static_cast<unsigned>(codecVersion<T>()); },
+            [] { return codecName<T>(); }, [] { return static_cast<unsigned>(codecVersion<T>()); },
             [](ByteWriter& out, const Block& block) {
                 const auto& elements = static_cast<const VectorBlock<T>&>(block).elements();
                 Codec<T>::write(out, std::span<const T>(elements.data(), elements.size()));
@@ -53,7 +52,8 @@ const BlockCodec* blockCodecFor() {
 /// @throws SparkException  naming the file and what is wrong with it
 std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec);
 /// Writes `part-NNNNN` by temporary name and rename; a file that is there already stays.
-void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec, int64_t attempt);
+void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
+                    int64_t attempt);
 
 }  // namespace detail
 }  // namespace dstream

@@ -1,5 +1,9 @@
 #pragma once
 
+#include "rdd/block.hpp"
+#include "rdd/call_site.hpp"
+#include "rdd/task_context.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -8,10 +12,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "rdd/block.hpp"
-#include "rdd/call_site.hpp"
-#include "rdd/task_context.hpp"
 
 namespace dstream {
 
@@ -91,8 +91,11 @@ public:
 
     /// The blocks of all map outputs for a reduce partition, in map-partition and run order.
     /// @throws detail::FetchFailed  when one is missing or damaged
-    virtual std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) = 0;
+    virtual std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition,
+                                               TaskContext& context) = 0;
     virtual void removeShuffle(int shuffleId) = 0;
+    /// Runs `body(split, context)` for every split of a task's partition, on this slot and on idle ones; see SplitPool.
+    virtual void runSplits(TaskContext& task, int count, const std::function<void(int, TaskContext&)>& body) = 0;
     /// The directory of setCheckpointDir, or nullopt.
     virtual std::optional<std::string> checkpointDirectory() const = 0;
     virtual EngineCounters counters() const = 0;

@@ -1,14 +1,14 @@
 #pragma once
 
+#include "rdd/detail/array.hpp"
+#include "rdd/owned.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
-
-#include "rdd/detail/array.hpp"
-#include "rdd/owned.hpp"
 
 namespace dstream::detail {
 
@@ -24,10 +24,10 @@ bool sameKey(const A& a, const B& b) {
     }
 }
 
-/// Keys to values by open addressing. Entries lie densely in the order their keys were first seen, the hash beside them; the slots
-/// hold 32 bits of the hash and the entry's index. So the order of a result does not depend on hashes, iterating is a scan, and
-/// growing touches no key. A lookup goes by any form of the key; only a new key is made owning.
-/// Slots are chosen by the hash's upper bits: its lower ones have already chosen the partition.
+/// Keys to values by open addressing. Entries lie densely in the order their keys were first seen, the hash beside
+/// them; the slots hold 32 bits of the hash and the entry's index. So the order of a result does not depend on hashes,
+/// iterating is a scan, and growing touches no key. A lookup goes by any form of the key; only a new key is made
+/// owning. Slots are chosen by the hash's upper bits: its lower ones have already chosen the partition.
 template <class K, class C>
 class FlatTable {
 public:
@@ -89,7 +89,8 @@ public:
     }
 
     std::size_t memoryBytes() const {
-        return entries_.capacity() * sizeof(Entry) + hashes_.capacity() * sizeof(uint64_t) + slots_.size() * sizeof(uint64_t);
+        return entries_.capacity() * sizeof(Entry) + hashes_.capacity() * sizeof(uint64_t) +
+               slots_.size() * sizeof(uint64_t);
     }
 
 private:

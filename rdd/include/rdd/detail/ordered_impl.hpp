@@ -1,11 +1,11 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-
 #include "rdd/detail/pair_impl.hpp"
 #include "rdd/range_partitioner.hpp"
 #include "rdd/stat_counter.hpp"
+
+#include <algorithm>
+#include <cmath>
 
 // Bodies of the operators of ordered pairs and of numbers; declared, with their documentation, in ordered_ops.hpp.
 
@@ -27,14 +27,15 @@ auto shuffleAndSort(const PlanT& plan, Partitioner partitioner, Compare compare,
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, std::move(partitioner));
-    return makeRdd<std::pair<K, V>>(
-        std::make_shared<ShuffledNode<K, V, Compare>>(std::move(shuffle), std::move(compare), name, CallSite::from(where)));
+    return makeRdd<std::pair<K, V>>(std::make_shared<ShuffledNode<K, V, Compare>>(
+        std::move(shuffle), std::move(compare), name, CallSite::from(where)));
 }
 
 template <class PlanT, class Compare>
 auto sortByKey(const PlanT& plan, bool ascending, std::optional<int> n, Compare less, const char* name, Where where) {
     using K = OwnedKey<PlanT>;
-    const RangePartitioner<K, Compare> partitioner(n.value_or(plan.node->numPartitions()), plan, ascending, 20, less, where);
+    const RangePartitioner<K, Compare> partitioner(n.value_or(plan.node->numPartitions()), plan, ascending, 20, less,
+                                                   where);
     return shuffleAndSort(plan, partitioner, Directed<Compare>{less, ascending}, name, where);
 }
 
@@ -46,8 +47,8 @@ RDD<Owned<typename PlanT::T>> sortBy(const PlanT& plan, F f, bool ascending, std
 }
 
 template <class PlanT, class Compare>
-RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> repartitionAndSort(const PlanT& plan, Partitioner partitioner, Compare less,
-                                                                      Where where) {
+RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> repartitionAndSort(const PlanT& plan, Partitioner partitioner,
+                                                                      Compare less, Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     using P = typename PlanT::T;
@@ -56,7 +57,8 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> repartitionAndSort(const Plan
             plan.node, "repartitionAndSortWithinPartitions",
             [less](int, Iterator<P> part) {
                 std::vector<std::pair<K, V>> pairs = drain(part);
-                std::stable_sort(pairs.begin(), pairs.end(), [&](const auto& a, const auto& b) { return less(a.first, b.first); });
+                std::stable_sort(pairs.begin(), pairs.end(),
+                                 [&](const auto& a, const auto& b) { return less(a.first, b.first); });
                 return pairs;
             },
             true, where);
@@ -74,7 +76,8 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> filterByRange(const PlanT& pl
         return !(key < lower) && !(upper < key);
     };
     const auto partitioner = plan.node->partitioner();
-    const auto* ranges = partitioner ? dynamic_cast<const RangeBounds<K, std::less<K>>*>(&partitioner->impl()) : nullptr;
+    const auto* ranges =
+        partitioner ? dynamic_cast<const RangeBounds<K, std::less<K>>*>(&partitioner->impl()) : nullptr;
     if constexpr (!kIsView<P>) {
         if (ranges != nullptr) {
             const auto [from, to] = ranges->partitionsOf(lower, upper);
@@ -140,7 +143,8 @@ std::vector<int64_t> histogram(const PlanT& plan, std::vector<double> bounds, bo
 
 template <class PlanT>
 std::pair<std::vector<double>, std::vector<int64_t>> histogram(const PlanT& plan, int buckets, Where where) {
-    if (buckets < 1) throw IllegalArgumentException("histogram needs a positive number of buckets: " + std::to_string(buckets));
+    if (buckets < 1)
+        throw IllegalArgumentException("histogram needs a positive number of buckets: " + std::to_string(buckets));
     struct Range {
         double min = std::numeric_limits<double>::infinity();
         double max = -std::numeric_limits<double>::infinity();
@@ -153,11 +157,14 @@ std::pair<std::vector<double>, std::vector<int64_t>> histogram(const PlanT& plan
             r.usable = r.usable && std::isfinite(value);
             return Range{std::min(r.min, value), std::max(r.max, value), r.usable};
         },
-        [](Range a, const Range& b) { return Range{std::min(a.min, b.min), std::max(a.max, b.max), a.usable && b.usable}; },
+        [](Range a, const Range& b) {
+            return Range{std::min(a.min, b.min), std::max(a.max, b.max), a.usable && b.usable};
+        },
         where);
     if (!range.usable || range.min > range.max) {
-        throw EmptyCollectionException("histogram at " + CallSite::from(where).toString() +
-                                       " needs at least one element and neither NaN nor infinity; filter them out or give bounds");
+        throw EmptyCollectionException(
+            "histogram at " + CallSite::from(where).toString() +
+            " needs at least one element and neither NaN nor infinity; filter them out or give bounds");
     }
     std::vector<double> bounds = histogramBounds(range.min, range.max, buckets);
     auto counts = histogram(plan, bounds, true, where);

@@ -63,7 +63,8 @@ class ReduceSideCombineNode final : public RddNode<std::pair<K, typename Agg::C>
     using C = typename Agg::C;
 
 public:
-    ReduceSideCombineNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* name, CallSite callSite)
+    ReduceSideCombineNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* name,
+                          CallSite callSite)
         : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, name, callSite, shuffle->partitioner()),
           shuffle_(shuffle.get()),
           aggregator_(std::move(aggregator)) {}
@@ -87,27 +88,32 @@ private:
 };
 
 template <class PlanT, class Agg>
-auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, bool mapSideCombine, const char* name, Where where) {
+auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, bool mapSideCombine, const char* name,
+                 Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     using C = typename Agg::C;
     using Pair = std::pair<K, C>;
     const CallSite callSite = CallSite::from(where);
     if (plan.node->partitioner() == partitioner) {
-        return makeRdd<Pair>(std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
+        return makeRdd<Pair>(
+            std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
     }
     if (mapSideCombine) {
         auto shuffle =
             std::make_shared<CombiningShuffle<PlanT, Agg>>(plan, partitioner, agg, OperatorInfo(name, callSite));
-        return makeRdd<Pair>(std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+        return makeRdd<Pair>(
+            std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
     }
     auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
-    return makeRdd<Pair>(std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+    return makeRdd<Pair>(
+        std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
 }
 
 template <class C, class Create, class MergeValue, class MergeCombiners>
 auto makeAggregator(Create create, MergeValue mergeValue, MergeCombiners mergeCombiners) {
-    return Aggregator<C, Create, MergeValue, MergeCombiners>{std::move(create), std::move(mergeValue), std::move(mergeCombiners)};
+    return Aggregator<C, Create, MergeValue, MergeCombiners>{std::move(create), std::move(mergeValue),
+                                                             std::move(mergeCombiners)};
 }
 
 template <class C, class PlanT, class Create, class MergeValue, class MergeCombiners>
@@ -131,29 +137,31 @@ RDD<std::pair<OwnedKey<PlanT>, C>> combineByKey(const PlanT& plan, Create create
 }
 
 template <class PlanT, class F>
-RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> reduceByKey(const PlanT& plan, F f, const PartitionChoice& partitions,
-                                                               const char* name, Where where) {
+RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> reduceByKey(const PlanT& plan, F f,
+                                                               const PartitionChoice& partitions, const char* name,
+                                                               Where where) {
     using V = OwnedValue<PlanT>;
     return combineByKey<V>(
         plan, [](V value) { return value; }, f, f, partitions, true, name, where);
 }
 
 template <class PlanT>
-RDD<std::pair<OwnedKey<PlanT>, std::vector<OwnedValue<PlanT>>>> groupByKey(const PlanT& plan, const PartitionChoice& partitions,
-                                                                           bool mapSideCombine, const char* name, Where where) {
+RDD<std::pair<OwnedKey<PlanT>, std::vector<OwnedValue<PlanT>>>> groupByKey(const PlanT& plan,
+                                                                           const PartitionChoice& partitions,
+                                                                           bool mapSideCombine, const char* name,
+                                                                           Where where) {
     using V = OwnedValue<PlanT>;
     using C = std::vector<V>;
-    return combineWith(
-        plan,
-        makeAggregator<C>(
-            [](const auto& value) {
-                C group;
-                group.push_back(convertElement<V>(value));
-                return group;
-            },
-            [](C& group, const auto& value) { group.push_back(convertElement<V>(value)); },
-            [](C& group, const C& other) { group.insert(group.end(), other.begin(), other.end()); }),
-        choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
+    return combineWith(plan,
+                       makeAggregator<C>(
+                           [](const auto& value) {
+                               C group;
+                               group.push_back(convertElement<V>(value));
+                               return group;
+                           },
+                           [](C& group, const auto& value) { group.push_back(convertElement<V>(value)); },
+                           [](C& group, const C& other) { group.insert(group.end(), other.begin(), other.end()); }),
+                       choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
 }
 
 template <class PlanT, class F>
@@ -170,7 +178,8 @@ auto reduceByKeyLocally(const PlanT& plan, F f, Where where) {
             FlatTable<K, V> table;
             plan.drive(context.partitionId(), context, [&](auto&& element) {
                 table.upsert(
-                    PlacementHash<KeyIn<PlanT>>{}(element.first), element.first, [&] { return convertElement<V>(element.second); },
+                    PlacementHash<KeyIn<PlanT>>{}(element.first), element.first,
+                    [&] { return convertElement<V>(element.second); },
                     [&](V& sum) { guarded(&op, [&] { mergeInto(f, sum, convertElement<V>(element.second)); }); });
             });
             return std::move(table.entries());
@@ -190,29 +199,29 @@ RDD<std::pair<OwnedKey<PlanT>, int64_t>> countApproxDistinctByKey(const PlanT& p
                                                                   const PartitionChoice& partitions, Where where) {
     const int p = HyperLogLog::precisionFor(relativeSD);
     HyperLogLog::check(p, 0);
-    return combineWith(
-               plan,
-               makeAggregator<HyperLogLog>(
-                   [p](const auto& value) {
-                       HyperLogLog sketch(p);
-                       sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
-                       return sketch;
-                   },
-                   [](HyperLogLog& sketch, const auto& value) {
-                       sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
-                   },
-                   [](HyperLogLog& sketch, const HyperLogLog& other) { sketch.merge(other); }),
-               choose(partitions, {plan.node.get()}), true, "countApproxDistinctByKey", where)
+    return combineWith(plan,
+                       makeAggregator<HyperLogLog>(
+                           [p](const auto& value) {
+                               HyperLogLog sketch(p);
+                               sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
+                               return sketch;
+                           },
+                           [](HyperLogLog& sketch, const auto& value) {
+                               sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
+                           },
+                           [](HyperLogLog& sketch, const HyperLogLog& other) { sketch.merge(other); }),
+                       choose(partitions, {plan.node.get()}), true, "countApproxDistinctByKey", where)
         .mapValues([](const HyperLogLog& sketch) { return sketch.estimate(); }, where);
 }
 
 template <class P>
 RDD<std::pair<Owned<typename P::first_type>, Owned<typename P::second_type>>> sampleByKey(
-    const std::shared_ptr<RddNode<P>>& node, bool withReplacement, std::map<Owned<typename P::first_type>, double> fractions,
-    std::optional<int64_t> seed, Where where) {
+    const std::shared_ptr<RddNode<P>>& node, bool withReplacement,
+    std::map<Owned<typename P::first_type>, double> fractions, std::optional<int64_t> seed, Where where) {
     for (const auto& [key, fraction] : fractions) {
         if (!(fraction >= 0)) {
-            throw IllegalArgumentException("sampleByKey needs fractions that are not negative: " + std::to_string(fraction));
+            throw IllegalArgumentException("sampleByKey needs fractions that are not negative: " +
+                                           std::to_string(fraction));
         }
     }
     return sampleBy<P>(
@@ -225,16 +234,20 @@ RDD<std::pair<Owned<typename P::first_type>, Owned<typename P::second_type>>> sa
         where);
 }
 
-/// How often each pair is taken, drawn from one sequence per key: without replacement the `wanted` pairs with the smallest random
-/// tags, with replacement `wanted` draws of a position. Both need the pairs' positions among their key, which a first pass counts.
+/// How often each pair is taken, drawn from one sequence per key: without replacement the `wanted` pairs with the
+/// smallest random tags, with replacement `wanted` draws of a position. Both need the pairs' positions among their key,
+/// which a first pass counts.
 template <class P>
 RDD<Owned<P>> sampleByKeyExact(const std::shared_ptr<RddNode<P>>& node, bool withReplacement,
-                               std::map<Owned<typename P::first_type>, double> fractions, std::optional<int64_t> seed, Where where) {
+                               std::map<Owned<typename P::first_type>, double> fractions, std::optional<int64_t> seed,
+                               Where where) {
     using K = Owned<typename P::first_type>;
     for (const auto& [key, fraction] : fractions) {
         if (!(fraction >= 0) || (!withReplacement && fraction > 1)) {
-            throw IllegalArgumentException("sampleByKeyExact needs fractions that are not negative, and at most 1 without "
-                                           "replacement: " + std::to_string(fraction));
+            throw IllegalArgumentException(
+                "sampleByKeyExact needs fractions that are not negative, and at most 1 without "
+                "replacement: " +
+                std::to_string(fraction));
         }
     }
     const auto countsOf = runTasks(node, allPartitions(*node), "sampleByKeyExact", where,
@@ -255,7 +268,8 @@ RDD<Owned<P>> sampleByKeyExact(const std::shared_ptr<RddNode<P>>& node, bool wit
         const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(total) * at->second));
         auto& positions = (*taken)[key];
         if (withReplacement) {
-            for (int64_t i = 0; i < wanted; ++i) ++positions[static_cast<int64_t>(random.next() % static_cast<uint64_t>(total))];
+            for (int64_t i = 0; i < wanted; ++i)
+                ++positions[static_cast<int64_t>(random.next() % static_cast<uint64_t>(total))];
         } else {
             // Floyd's way to draw `wanted` different positions.
             for (int64_t j = total - wanted; j < total; ++j) {
@@ -291,8 +305,8 @@ RDD<Owned<P>> sampleByKeyExact(const std::shared_ptr<RddNode<P>>& node, bool wit
 // ---- placing
 
 template <class PlanT>
-RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> partitionBy(const PlanT& plan, Partitioner partitioner, const char* name,
-                                                               Where where) {
+RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> partitionBy(const PlanT& plan, Partitioner partitioner,
+                                                               const char* name, Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     if constexpr (std::is_same_v<typename PlanT::T, std::pair<K, V>>) {
@@ -318,7 +332,8 @@ private:
 template <class T>
 RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where) {
     if (n < 1) {
-        throw IllegalArgumentException(std::string(name) + " needs a positive number of partitions: " + std::to_string(n));
+        throw IllegalArgumentException(std::string(name) +
+                                       " needs a positive number of partitions: " + std::to_string(n));
     }
     if (shuffle) {
         auto dealt = mapPartitions<T>(
@@ -346,14 +361,15 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
             for (const int p : groups[i]) places[i].emplace_back(node.get(), p);
         }
         RddBase::Lineage lineage{std::make_shared<ListDependency>(node, std::move(groups))};
-        return makeRdd<T>(std::make_shared<GatherNode<T>>(node->context(), std::move(lineage), std::move(places), "CoalescedRDD",
-                                                          name, CallSite::from(where), std::nullopt));
+        return makeRdd<T>(std::make_shared<GatherNode<T>>(node->context(), std::move(lineage), std::move(places),
+                                                          "CoalescedRDD", name, CallSite::from(where), std::nullopt));
     }
 }
 
 // ---- several inputs by key
 
-/// One input of an operator that brings equal keys together: read as it is where it is partitioned as wanted, else shuffled.
+/// One input of an operator that brings equal keys together: read as it is where it is partitioned as wanted, else
+/// shuffled.
 template <class PlanT>
 class KeyedInput {
 public:
@@ -361,7 +377,8 @@ public:
     using V = OwnedValue<PlanT>;
 
     KeyedInput(const PlanT& plan, const Partitioner& partitioner) : plan_(plan) {
-        if (!(plan.node->partitioner() == partitioner)) shuffle_ = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+        if (!(plan.node->partitioner() == partitioner))
+            shuffle_ = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
     }
     DependencyPtr dependency() const {
         if (shuffle_) return shuffle_;
@@ -373,8 +390,7 @@ public:
         if (shuffle_) {
             forEachShuffled<K, V>(*shuffle_, partition, context, f);
         } else {
-            plan_.drive(partition, context,
-                        [&](auto&& pair) { f(pair, PlacementHash<KeyIn<PlanT>>{}(pair.first)); });
+            plan_.drive(partition, context, [&](auto&& pair) { f(pair, PlacementHash<KeyIn<PlanT>>{}(pair.first)); });
         }
     }
     /// What a cursor has to keep of a chunk-wise reading.
@@ -383,7 +399,8 @@ public:
         if constexpr (std::is_same_v<typename PlanT::T, std::pair<K, V>>) {
             return plan_.node->iterator(partition, context);
         } else {
-            return rangeCursor(Iterator<typename PlanT::T>(plan_.node->iterator(partition, context)), context.chunkSize());
+            return rangeCursor(Iterator<typename PlanT::T>(plan_.node->iterator(partition, context)),
+                               context.chunkSize());
         }
     }
 
@@ -408,10 +425,11 @@ class CoGroupNode final : public RddNode<std::pair<K, typename GroupsOf<OwnedVal
     using Inputs = std::tuple<KeyedInput<Plans>...>;
 
 public:
-    CoGroupNode(Inputs inputs, const Partitioner& partitioner, const std::shared_ptr<SparkContextCore>& context, const char* name,
-                CallSite callSite)
-        : RddNode<Pair>(context, std::apply([](auto&... input) { return RddBase::Lineage{input.dependency()...}; }, inputs), name,
-                        callSite, partitioner),
+    CoGroupNode(Inputs inputs, const Partitioner& partitioner, const std::shared_ptr<SparkContextCore>& context,
+                const char* name, CallSite callSite)
+        : RddNode<Pair>(context,
+                        std::apply([](auto&... input) { return RddBase::Lineage{input.dependency()...}; }, inputs),
+                        name, callSite, partitioner),
           inputs_(std::move(inputs)) {}
     const char* className() const override { return "CoGroupedRDD"; }
 
@@ -423,7 +441,8 @@ private:
         return entriesCursor(table, context);
     }
     template <std::size_t... kIndex>
-    void gather(FlatTable<K, Groups>& table, int partition, TaskContext& context, std::index_sequence<kIndex...>) const {
+    void gather(FlatTable<K, Groups>& table, int partition, TaskContext& context,
+                std::index_sequence<kIndex...>) const {
         (std::get<kIndex>(inputs_).forEach(partition, context,
                                            [&](const auto& pair, uint64_t hash) {
                                                const auto add = [&](Groups& groups) {
@@ -451,10 +470,10 @@ auto cogroup(const PartitionChoice& partitions, Where where, const First& first,
     using K = OwnedKey<First>;
     const Partitioner partitioner = choose(partitions, {first.node.get(), rest.node.get()...});
     using Node = CoGroupNode<K, First, Rest...>;
-    auto node = std::make_shared<Node>(
-        std::tuple<KeyedInput<First>, KeyedInput<Rest>...>(KeyedInput<First>(first, partitioner),
-                                                           KeyedInput<Rest>(rest, partitioner)...),
-        partitioner, first.node->context(), "cogroup", CallSite::from(where));
+    auto node =
+        std::make_shared<Node>(std::tuple<KeyedInput<First>, KeyedInput<Rest>...>(
+                                   KeyedInput<First>(first, partitioner), KeyedInput<Rest>(rest, partitioner)...),
+                               partitioner, first.node->context(), "cogroup", CallSite::from(where));
     return makeRdd<typename Node::Element>(std::move(node));
 }
 
@@ -494,7 +513,10 @@ class JoinNode final
                 const auto index = static_cast<uint32_t>(rows_.size());
                 rows_.push_back(Row{convertElement<V>(pair.second), kEnd});
                 table_.upsert(
-                    hash, pair.first, [&] { return Chain{index, index, false}; },
+                    hash, pair.first,
+                    [&] {
+                        return Chain{index, index, false};
+                    },
                     [&](Chain& chain) {
                         rows_[chain.tail].next = index;
                         chain.tail = index;
@@ -590,8 +612,8 @@ auto join(const LeftPlan& left, const RightPlan& right, const PartitionChoice& p
     const Partitioner partitioner = choose(partitions, {left.node.get(), right.node.get()});
     using Node = JoinNode<kKind, LeftPlan, RightPlan>;
     return makeRdd<typename Node::Element>(std::make_shared<Node>(
-        KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner, left.node->context(),
-        kNames[static_cast<int>(kKind)], CallSite::from(where)));
+        KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner,
+        left.node->context(), kNames[static_cast<int>(kKind)], CallSite::from(where)));
 }
 
 /// The left pairs whose key is not among the right ones.
@@ -614,7 +636,8 @@ private:
     CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
         FlatTable<K, bool> absent;
         right_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
-            absent.upsert(hash, pair.first, [] { return true; }, [](bool&) {});
+            absent.upsert(
+                hash, pair.first, [] { return true; }, [](bool&) {});
         });
         Array<Pair> kept;
         left_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
@@ -629,15 +652,15 @@ private:
 
 template <class LeftPlan, class RightPlan>
 RDD<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> subtractByKey(const LeftPlan& left, const RightPlan& right,
-                                                                       const PartitionChoice& partitions, const char* name,
-                                                                       Where where) {
-    const Partitioner partitioner = partitions.partitioner()  ? *partitions.partitioner()
+                                                                       const PartitionChoice& partitions,
+                                                                       const char* name, Where where) {
+    const Partitioner partitioner = partitions.partitioner()   ? *partitions.partitioner()
                                     : left.node->partitioner() ? *left.node->partitioner()
                                                                : HashPartitioner(left.node->numPartitions());
     using Node = SubtractNode<LeftPlan, RightPlan>;
     return makeRdd<typename Node::Element>(
-        std::make_shared<Node>(KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner,
-                               left.node->context(), name, CallSite::from(where)));
+        std::make_shared<Node>(KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner),
+                               partitioner, left.node->context(), name, CallSite::from(where)));
 }
 
 // ---- sets
@@ -646,7 +669,8 @@ RDD<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> subtractByKey(const Lef
 template <class PlanT>
 auto asKeys(const PlanT& plan, Where where) {
     return map(
-        plan, "map", [](const auto& element) { return std::pair<std::remove_cvref_t<decltype(element)>, bool>(element, true); },
+        plan, "map",
+        [](const auto& element) { return std::pair<std::remove_cvref_t<decltype(element)>, bool>(element, true); },
         where);
 }
 
@@ -658,7 +682,8 @@ RDD<Owned<typename PlanT::T>> distinct(const PlanT& plan, std::optional<int> n, 
     const auto unique = [](int, Iterator<T> part) {
         FlatTable<O, bool> seen;
         for (const T& element : part) {
-            seen.upsert(PlacementHash<T>{}(element), element, [] { return true; }, [](bool&) {});
+            seen.upsert(
+                PlacementHash<T>{}(element), element, [] { return true; }, [](bool&) {});
         }
         std::vector<O> result;
         result.reserve(seen.size());
@@ -676,21 +701,25 @@ RDD<Owned<typename PlanT::T>> distinct(const PlanT& plan, std::optional<int> n, 
 }
 
 template <class LeftPlan, class RightPlan>
-RDD<Owned<typename LeftPlan::T>> intersection(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions,
-                                              Where where) {
-    return keys(filter(cogroup(partitions, where, asKeys(left, where).plan(), asKeys(right, where).plan()).plan(),
-                       [](const auto& entry) { return !entry.second.first.empty() && !entry.second.second.empty(); }, where)
-                    .plan(),
-                where);
+RDD<Owned<typename LeftPlan::T>> intersection(const LeftPlan& left, const RightPlan& right,
+                                              const PartitionChoice& partitions, Where where) {
+    return keys(
+        filter(
+            cogroup(partitions, where, asKeys(left, where).plan(), asKeys(right, where).plan()).plan(),
+            [](const auto& entry) { return !entry.second.first.empty() && !entry.second.second.empty(); }, where)
+            .plan(),
+        where);
 }
 
 template <class LeftPlan, class RightPlan>
-RDD<Owned<typename LeftPlan::T>> subtract(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions,
-                                          Where where) {
-    const Partitioner partitioner = partitions.partitioner()  ? *partitions.partitioner()
+RDD<Owned<typename LeftPlan::T>> subtract(const LeftPlan& left, const RightPlan& right,
+                                          const PartitionChoice& partitions, Where where) {
+    const Partitioner partitioner = partitions.partitioner()   ? *partitions.partitioner()
                                     : left.node->partitioner() ? *left.node->partitioner()
                                                                : HashPartitioner(left.node->numPartitions());
-    return keys(subtractByKey(asKeys(left, where).plan(), asKeys(right, where).plan(), partitioner, "subtract", where).plan(), where);
+    return keys(
+        subtractByKey(asKeys(left, where).plan(), asKeys(right, where).plan(), partitioner, "subtract", where).plan(),
+        where);
 }
 
 // ---- actions

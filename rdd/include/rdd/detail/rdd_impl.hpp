@@ -1,5 +1,15 @@
 #pragma once
 
+#include "rdd/approximate.hpp"
+#include "rdd/detail/context_core.hpp"
+#include "rdd/detail/files_impl.hpp"
+#include "rdd/detail/hyper_log_log.hpp"
+#include "rdd/detail/shuffle.hpp"
+#include "rdd/detail/stage.hpp"
+#include "rdd/future_action.hpp"
+#include "rdd/iterator.hpp"
+#include "rdd/stat_counter.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -20,16 +30,6 @@
 #include <tuple>
 #include <utility>
 #include <vector>
-
-#include "rdd/approximate.hpp"
-#include "rdd/detail/context_core.hpp"
-#include "rdd/detail/files_impl.hpp"
-#include "rdd/detail/hyper_log_log.hpp"
-#include "rdd/detail/shuffle.hpp"
-#include "rdd/detail/stage.hpp"
-#include "rdd/future_action.hpp"
-#include "rdd/iterator.hpp"
-#include "rdd/stat_counter.hpp"
 
 // Bodies of the operators of RDD<T>; declared, with their documentation, in rdd.hpp.
 
@@ -61,8 +61,12 @@ auto appendUserStep(const PlanT& plan, const char* name, F f, bool keepsPartitio
     using Raw = typename PlanT::Stage::Raw;
     return narrow(appendStep(
         plan, name, CallSite::from(where), keepsPartitioner,
-        [&](const RddBase* op) { return Step<T, Raw, F>{UserFunction<T, Raw, F>(f), op}; },
-        [&](const RddBase* op) { return Step<T, T, F>{UserFunction<T, T, F>(f), op}; }));
+        [&](const RddBase* op) {
+            return Step<T, Raw, F>{UserFunction<T, Raw, F>(f), op};
+        },
+        [&](const RddBase* op) {
+            return Step<T, T, F>{UserFunction<T, T, F>(f), op};
+        }));
 }
 
 template <class PlanT, class F>
@@ -91,14 +95,18 @@ auto flatMapEmit(const PlanT& plan, F f, Where where) {
     using Raw = typename PlanT::Stage::Raw;
     return narrow(appendStep(
         plan, "flatMap", CallSite::from(where), false,
-        [&](const RddBase* op) { return EmitStep<U, T, Raw, F>{UserFunction<T, Raw, F>(f), op}; },
-        [&](const RddBase* op) { return EmitStep<U, T, T, F>{UserFunction<T, T, F>(f), op}; }));
+        [&](const RddBase* op) {
+            return EmitStep<U, T, Raw, F>{UserFunction<T, Raw, F>(f), op};
+        },
+        [&](const RddBase* op) {
+            return EmitStep<U, T, T, F>{UserFunction<T, T, F>(f), op};
+        }));
 }
 
 // ---- whole partitions
 
-/// Gives the elements of any range that a partition function returned; views into the input are made owning, because the input
-/// moves on while the range is read.
+/// Gives the elements of any range that a partition function returned; views into the input are made owning, because
+/// the input moves on while the range is read.
 template <class Range>
 auto rangeCursor(Range range, std::size_t chunkSize) {
     using Element = Owned<std::ranges::range_value_t<std::remove_cvref_t<Range>>>;
@@ -142,7 +150,8 @@ class MapPartitionsNode final : public RddNode<U> {
 public:
     MapPartitionsNode(const std::shared_ptr<RddNode<T>>& parent, F f, const char* name, CallSite callSite,
                       std::optional<Partitioner> partitioner)
-        : RddNode<U>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, name, callSite, std::move(partitioner)),
+        : RddNode<U>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, name, callSite,
+                     std::move(partitioner)),
           parent_(parent.get()),
           f_(std::move(f)) {}
     const char* className() const override { return "MapPartitionsRDD"; }
@@ -164,10 +173,12 @@ private:
 };
 
 template <class T, class F>
-auto mapPartitions(const std::shared_ptr<RddNode<T>>& parent, const char* name, F f, bool preservesPartitioning, Where where) {
+auto mapPartitions(const std::shared_ptr<RddNode<T>>& parent, const char* name, F f, bool preservesPartitioning,
+                   Where where) {
     using U = RangeElement<std::invoke_result_t<F&, int, Iterator<T>>>;
-    return makeRdd<U>(std::make_shared<MapPartitionsNode<U, T, F>>(parent, std::move(f), name, CallSite::from(where),
-                                                                   preservesPartitioning ? parent->partitioner() : std::nullopt));
+    return makeRdd<U>(
+        std::make_shared<MapPartitionsNode<U, T, F>>(parent, std::move(f), name, CallSite::from(where),
+                                                     preservesPartitioning ? parent->partitioner() : std::nullopt));
 }
 
 template <class T>
@@ -233,52 +244,72 @@ template <class PlanT>
 auto collect(const PlanT& plan, Where where) {
     using O = Owned<typename PlanT::T>;
     auto parts = runOnAll(plan, "collect", where, [plan](TaskContext& context) {
-        Array<O> part;
-        plan.drive(context.partitionId(), context,
-                   [&](auto&& element) { part.push_back(convertElement<O>(std::forward<decltype(element)>(element))); });
-        return part;
+        return driveSplits(plan, context, [](auto&& drive, TaskContext&) {
+            Array<O> part;
+            drive([&](auto&& element) { part.push_back(convertElement<O>(std::forward<decltype(element)>(element))); });
+            return part;
+        });
     });
     std::vector<O> all;
     std::size_t total = 0;
-    for (const auto& part : parts) total += part.size();
+    for (const auto& splits : parts) {
+        for (const auto& split : splits) total += split.size();
+    }
     all.reserve(total);
-    for (auto& part : parts) all.insert(all.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
+    for (auto& splits : parts) {
+        for (auto& split : splits) {
+            all.insert(all.end(), std::make_move_iterator(split.begin()), std::make_move_iterator(split.end()));
+        }
+    }
     return all;
 }
 
 template <class PlanT>
-int64_t count(const PlanT& plan, Where where) {
-    const auto counts = runOnAll(plan, "count", where, [plan](TaskContext& context) {
+int64_t countPartition(const PlanT& plan, TaskContext& context) {
+    const auto counts = driveSplits(plan, context, [](auto&& drive, TaskContext&) {
         int64_t n = 0;
-        plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
+        drive([&](auto&&) { ++n; });
         return n;
     });
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
+template <class PlanT>
+int64_t count(const PlanT& plan, Where where) {
+    const auto counts =
+        runOnAll(plan, "count", where, [plan](TaskContext& context) { return countPartition(plan, context); });
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+}
+
 template <class PlanT, class F>
-void foreach(const PlanT& plan, F f, Where where) {
+void foreach (const PlanT& plan, F f, Where where) {
     using T = typename PlanT::T;
     using Raw = typename PlanT::Stage::Raw;
-    runOnAll(plan, "foreach", where, [plan, f = UserFunction<T, T, F>(f), fused = UserFunction<T, Raw, F>(f),
-                                      op = OperatorInfo("foreach", CallSite::from(where))](TaskContext& context) mutable {
-        plan.drive(context.partitionId(), context, [&](auto&& element) {
-            guarded(&op, [&] {
-                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, T>) {
-                    f(element);
-                } else {
-                    fused(element);
-                }
-            });
-        });
-        return Done{};
-    });
+    runOnAll(plan, "foreach", where,
+             [plan, f, op = OperatorInfo("foreach", CallSite::from(where))](TaskContext& context) {
+                 driveSplits(plan, context, [&](auto&& drive, TaskContext&) {
+                     UserFunction<T, T, F> stored(f);
+                     UserFunction<T, Raw, F> fused(f);
+                     drive([&](auto&& element) {
+                         guarded(&op, [&] {
+                             if constexpr (std::is_same_v<std::remove_cvref_t<decltype(element)>, T>) {
+                                 stored(element);
+                             } else {
+                                 fused(element);
+                             }
+                         });
+                     });
+                     return Done{};
+                 });
+                 return Done{};
+             });
 }
 
 template <class T, class F>
 void foreachPartition(const std::shared_ptr<RddNode<T>>& node, F f, Where where) {
     runTasks(node, allPartitions(*node), "foreachPartition", where,
-             [node = node.get(), f, op = OperatorInfo("foreachPartition", CallSite::from(where))](TaskContext& context) mutable {
+             [node = node.get(), f,
+              op = OperatorInfo("foreachPartition", CallSite::from(where))](TaskContext& context) mutable {
                  guarded(&op, [&] { std::invoke(f, Iterator<T>(node->iterator(context.partitionId(), context))); });
                  return Done{};
              });
@@ -331,9 +362,7 @@ std::vector<U> aggregateParts(const PlanT& plan, const char* action, const U& ze
     return runOnAll(plan, action, where, [plan, zero, seqOp, op](TaskContext& context) mutable {
         U sum(zero);
         plan.drive(context.partitionId(), context, [&](auto&& element) {
-            guarded(&op, [&] {
-                sum = std::invoke(seqOp, std::move(sum), std::as_const(element));
-            });
+            guarded(&op, [&] { sum = std::invoke(seqOp, std::move(sum), std::as_const(element)); });
         });
         return sum;
     });
@@ -370,7 +399,8 @@ auto countInPartition(const PlanT& plan, TaskContext& context) {
 template <class PlanT>
 auto countByValue(const PlanT& plan, Where where) {
     using O = Owned<typename PlanT::T>;
-    auto parts = runOnAll(plan, "countByValue", where, [plan](TaskContext& context) { return countInPartition(plan, context); });
+    auto parts =
+        runOnAll(plan, "countByValue", where, [plan](TaskContext& context) { return countInPartition(plan, context); });
     std::map<O, int64_t> counts;
     for (auto& part : parts) {
         for (auto& [value, n] : part) counts[value] += n;
@@ -402,9 +432,9 @@ Array<Owned<T>> takeFromPartition(const RddNode<T>& node, std::size_t wanted, Ta
 template <class T>
 std::vector<Owned<T>> takeFrom(const std::shared_ptr<RddNode<T>>& node, std::vector<int> partitions, std::size_t wanted,
                                const char* action, Where where) {
-    auto parts = runTasks(node, std::move(partitions), action, where, [node = node.get(), wanted](TaskContext& context) {
-        return takeFromPartition(*node, wanted, context);
-    });
+    auto parts = runTasks(
+        node, std::move(partitions), action, where,
+        [node = node.get(), wanted](TaskContext& context) { return takeFromPartition(*node, wanted, context); });
     std::vector<Owned<T>> all;
     for (auto& part : parts) {
         for (auto& element : part) {
@@ -421,7 +451,8 @@ std::vector<Owned<T>> take(const std::shared_ptr<RddNode<T>>& node, int n, const
     const auto wanted = static_cast<std::size_t>(n);
     const int total = node->numPartitions();
     for (int scanned = 0; scanned < total && taken.size() < wanted;) {
-        const int next = std::min(nextPartitionsToScan(*node->context(), scanned, taken.size(), wanted), total - scanned);
+        const int next =
+            std::min(nextPartitionsToScan(*node->context(), scanned, taken.size(), wanted), total - scanned);
         std::vector<int> partitions(static_cast<std::size_t>(next));
         std::iota(partitions.begin(), partitions.end(), scanned);
         auto more = takeFrom<T>(node, std::move(partitions), wanted - taken.size(), action, where);
@@ -462,7 +493,8 @@ auto takeOrdered(const PlanT& plan, int n, Compare less, const char* action, Whe
         });
         return heap;
     });
-    for (auto& part : parts) result.insert(result.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
+    for (auto& part : parts)
+        result.insert(result.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
     const std::size_t keep = std::min(wanted, result.size());
     std::partial_sort(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(keep), result.end(), less);
     result.resize(keep);
@@ -480,7 +512,8 @@ Iterator<Owned<T>> toLocalIterator(const std::shared_ptr<RddNode<T>>& node, Wher
     return Iterator<Owned<T>>(fromNext([node, where, state = State{}]() mutable -> std::optional<Owned<T>> {
         while (state.position == state.part.size()) {
             if (state.next == node->numPartitions()) return std::nullopt;
-            state.part = takeFrom<T>(node, {state.next++}, std::numeric_limits<std::size_t>::max(), "toLocalIterator", where);
+            state.part =
+                takeFrom<T>(node, {state.next++}, std::numeric_limits<std::size_t>::max(), "toLocalIterator", where);
             state.position = 0;
         }
         return std::move(state.part[state.position++]);
@@ -495,22 +528,26 @@ RDD<std::pair<Owned<T>, int64_t>> zipWithIndex(const std::shared_ptr<RddNode<T>>
     if (node->numPartitions() > 1) {
         auto partitions = allPartitions(*node);
         partitions.pop_back();
-        const auto counts = runTasks(node, partitions, "zipWithIndex", where, [node = node.get()](TaskContext& context) {
-            int64_t n = 0;
-            CursorPtr<T> cursor = node->iterator(context.partitionId(), context);
-            for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) n += static_cast<int64_t>(chunk.size);
-            return n;
-        });
+        const auto counts =
+            runTasks(node, partitions, "zipWithIndex", where, [node = node.get()](TaskContext& context) {
+                int64_t n = 0;
+                CursorPtr<T> cursor = node->iterator(context.partitionId(), context);
+                for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next())
+                    n += static_cast<int64_t>(chunk.size);
+                return n;
+            });
         std::partial_sum(counts.begin(), counts.end(), starts.begin() + 1);
     }
     return mapPartitions<T>(
         node, "zipWithIndex",
         [starts](int index, Iterator<T> part) {
-            return fromNext([part = std::make_shared<Iterator<T>>(std::move(part)),
-                             at = starts[static_cast<std::size_t>(index)]]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
-                if (!part->hasNext()) return std::nullopt;
-                return std::pair<Owned<T>, int64_t>(convertElement<Owned<T>>(part->next()), at++);
-            });
+            return fromNext(
+                [part = std::make_shared<Iterator<T>>(std::move(part)),
+                 at =
+                     starts[static_cast<std::size_t>(index)]]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
+                    if (!part->hasNext()) return std::nullopt;
+                    return std::pair<Owned<T>, int64_t>(convertElement<Owned<T>>(part->next()), at++);
+                });
         },
         false, where);
 }
@@ -520,13 +557,14 @@ RDD<std::pair<Owned<T>, int64_t>> zipWithUniqueId(const std::shared_ptr<RddNode<
     return mapPartitions<T>(
         node, "zipWithUniqueId",
         [n = static_cast<int64_t>(node->numPartitions())](int index, Iterator<T> part) {
-            return fromNext([part = std::make_shared<Iterator<T>>(std::move(part)), n,
-                             at = static_cast<int64_t>(index)]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
-                if (!part->hasNext()) return std::nullopt;
-                std::pair<Owned<T>, int64_t> result(convertElement<Owned<T>>(part->next()), at);
-                at += n;
-                return result;
-            });
+            return fromNext(
+                [part = std::make_shared<Iterator<T>>(std::move(part)), n,
+                 at = static_cast<int64_t>(index)]() mutable -> std::optional<std::pair<Owned<T>, int64_t>> {
+                    if (!part->hasNext()) return std::nullopt;
+                    std::pair<Owned<T>, int64_t> result(convertElement<Owned<T>>(part->next()), at);
+                    at += n;
+                    return result;
+                });
         },
         false, where);
 }
@@ -537,8 +575,8 @@ class ZipPartitionsNode final : public RddNode<U> {
 public:
     ZipPartitionsNode(F f, const char* name, CallSite callSite, std::optional<Partitioner> partitioner,
                       const std::shared_ptr<RddNode<Ts>>&... parents)
-        : RddNode<U>(std::get<0>(std::tie(parents...))->context(), {std::make_shared<OneToOneDependency>(parents)...}, name, callSite,
-                     std::move(partitioner)),
+        : RddNode<U>(std::get<0>(std::tie(parents...))->context(), {std::make_shared<OneToOneDependency>(parents)...},
+                     name, callSite, std::move(partitioner)),
           f_(std::move(f)),
           parents_(parents.get()...) {}
     const char* className() const override { return "ZippedPartitionsRDD"; }
@@ -550,9 +588,9 @@ private:
                 const std::array counts{parents->numPartitions()...};
                 for (const int count : counts) {
                     if (count != counts[0]) {
-                        throw IllegalArgumentException(this->scopeText() + " needs RDDs with equal numbers of partitions: " +
-                                                       std::to_string(counts[0]) + " and " + std::to_string(count) +
-                                                       "; repartition one of them");
+                        throw IllegalArgumentException(
+                            this->scopeText() + " needs RDDs with equal numbers of partitions: " +
+                            std::to_string(counts[0]) + " and " + std::to_string(count) + "; repartition one of them");
                     }
                 }
                 return counts[0];
@@ -585,8 +623,8 @@ auto zipPartitions(F f, bool preservesPartitioning, Where where, const std::shar
 }
 
 template <class T, class U>
-RDD<std::pair<Owned<T>, Owned<U>>> zip(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right,
-                                       Where where) {
+RDD<std::pair<Owned<T>, Owned<U>>> zip(const std::shared_ptr<RddNode<T>>& left,
+                                       const std::shared_ptr<RddNode<U>>& right, Where where) {
     using Pair = std::pair<Owned<T>, Owned<U>>;
     return zipPartitions(
         [](Iterator<T> a, Iterator<U> b) {
@@ -597,7 +635,8 @@ RDD<std::pair<Owned<T>, Owned<U>>> zip(const std::shared_ptr<RddNode<T>>& left, 
             return fromNext([both = std::make_shared<Both>(Both{std::move(a), std::move(b)})]() -> std::optional<Pair> {
                 const bool hasA = both->a.hasNext();
                 if (hasA != both->b.hasNext()) {
-                    throw SparkException("zip needs the same number of elements in each partition of both RDDs: one ended first");
+                    throw SparkException(
+                        "zip needs the same number of elements in each partition of both RDDs: one ended first");
                 }
                 if (!hasA) return std::nullopt;
                 return Pair(convertElement<Owned<T>>(both->a.next()), convertElement<Owned<U>>(both->b.next()));
@@ -640,7 +679,8 @@ private:
 
 /// Keeps each element `copies(random, element)` times.
 template <class T, class Copies>
-RDD<Owned<T>> sampleBy(const std::shared_ptr<RddNode<T>>& node, const char* name, int64_t seed, Copies copies, Where where) {
+RDD<Owned<T>> sampleBy(const std::shared_ptr<RddNode<T>>& node, const char* name, int64_t seed, Copies copies,
+                       Where where) {
     return mapPartitions<T>(
         node, name,
         [seed, copies](int index, Iterator<T> part) {
@@ -665,11 +705,12 @@ RDD<Owned<T>> sampleBy(const std::shared_ptr<RddNode<T>>& node, const char* name
 }
 
 template <class T>
-RDD<Owned<T>> sample(const std::shared_ptr<RddNode<T>>& node, bool withReplacement, double fraction, std::optional<int64_t> seed,
-                     Where where) {
+RDD<Owned<T>> sample(const std::shared_ptr<RddNode<T>>& node, bool withReplacement, double fraction,
+                     std::optional<int64_t> seed, Where where) {
     if (!(fraction >= 0) || (!withReplacement && fraction > 1)) {
         throw IllegalArgumentException(std::string("sample needs a fraction that is not negative") +
-                                       (withReplacement ? ": " : " and at most 1 without replacement: ") + std::to_string(fraction));
+                                       (withReplacement ? ": " : " and at most 1 without replacement: ") +
+                                       std::to_string(fraction));
     }
     return sampleBy<T>(
         node, "sample", seed.value_or(randomSeed()),
@@ -684,10 +725,13 @@ std::vector<RDD<Owned<T>>> randomSplit(const std::shared_ptr<RddNode<T>>& node, 
                                        std::optional<int64_t> seed, Where where) {
     double sum = 0;
     for (const double weight : weights) {
-        if (!(weight >= 0)) throw IllegalArgumentException("randomSplit needs weights that are not negative: " + std::to_string(weight));
+        if (!(weight >= 0))
+            throw IllegalArgumentException("randomSplit needs weights that are not negative: " +
+                                           std::to_string(weight));
         sum += weight;
     }
-    if (!(sum > 0)) throw IllegalArgumentException("randomSplit needs weights whose sum is positive: " + std::to_string(sum));
+    if (!(sum > 0))
+        throw IllegalArgumentException("randomSplit needs weights whose sum is positive: " + std::to_string(sum));
     const int64_t actualSeed = seed.value_or(randomSeed());
     std::vector<RDD<Owned<T>>> parts;
     double from = 0;
@@ -706,7 +750,8 @@ std::vector<RDD<Owned<T>>> randomSplit(const std::shared_ptr<RddNode<T>>& node, 
 }
 
 template <class T>
-std::vector<Owned<T>> takeSample(const RDD<T>& rdd, bool withReplacement, int n, std::optional<int64_t> seed, Where where) {
+std::vector<Owned<T>> takeSample(const RDD<T>& rdd, bool withReplacement, int n, std::optional<int64_t> seed,
+                                 Where where) {
     if (n < 0) throw IllegalArgumentException("takeSample needs a number that is not negative: " + std::to_string(n));
     std::vector<Owned<T>> result;
     if (n == 0) return result;
@@ -718,9 +763,9 @@ std::vector<Owned<T>> takeSample(const RDD<T>& rdd, bool withReplacement, int n,
     } else {
         // A fraction that is enough in all but one of ten thousand cases; the rare other case draws again.
         const double wanted = n;
-        const double fraction =
-            withReplacement ? (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total)
-                            : std::min(1.0, (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total));
+        const double fraction = withReplacement
+                                    ? (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total)
+                                    : std::min(1.0, (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total));
         while (result.size() < static_cast<std::size_t>(n)) {
             result = rdd.sample(withReplacement, fraction, static_cast<int64_t>(random.next()), where).collect(where);
         }
@@ -782,8 +827,8 @@ template <class T>
 class GatherNode final : public RddNode<T> {
 public:
     using Places = std::vector<std::vector<std::pair<const RddNode<T>*, int>>>;
-    GatherNode(const std::shared_ptr<SparkContextCore>& context, RddBase::Lineage dependencies, Places places, const char* className,
-               const char* name, CallSite callSite, std::optional<Partitioner> partitioner)
+    GatherNode(const std::shared_ptr<SparkContextCore>& context, RddBase::Lineage dependencies, Places places,
+               const char* className, const char* name, CallSite callSite, std::optional<Partitioner> partitioner)
         : RddNode<T>(context, std::move(dependencies), name, callSite, std::move(partitioner)),
           className_(className),
           places_(std::move(places)) {}
@@ -807,7 +852,8 @@ template <class T>
 RDD<T> emptyRdd(const std::shared_ptr<SparkContextCore>& context, Where where);
 
 template <class T>
-RDD<T> unionAll(const std::shared_ptr<SparkContextCore>& context, std::vector<std::shared_ptr<RddNode<T>>> parents, Where where) {
+RDD<T> unionAll(const std::shared_ptr<SparkContextCore>& context, std::vector<std::shared_ptr<RddNode<T>>> parents,
+                Where where) {
     std::erase_if(parents, [](const auto& parent) { return parent->numPartitions() == 0; });
     const CallSite callSite = CallSite::from(where);
     if (!parents.empty() && parents[0]->partitioner() &&
@@ -820,7 +866,8 @@ RDD<T> unionAll(const std::shared_ptr<SparkContextCore>& context, std::vector<st
             for (std::size_t p = 0; p < places.size(); ++p) places[p].emplace_back(parent.get(), static_cast<int>(p));
         }
         return makeRdd<T>(std::make_shared<GatherNode<T>>(context, std::move(dependencies), std::move(places),
-                                                          "PartitionerAwareUnionRDD", "union", callSite, parents[0]->partitioner()));
+                                                          "PartitionerAwareUnionRDD", "union", callSite,
+                                                          parents[0]->partitioner()));
     }
     RddBase::Lineage dependencies;
     int start = 0;
@@ -852,7 +899,8 @@ class CartesianNode final : public RddNode<std::pair<Owned<T>, Owned<U>>> {
 
 public:
     CartesianNode(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right, CallSite callSite)
-        : RddNode<Pair>(left->context(), {std::make_shared<Side>(left, right, true), std::make_shared<Side>(right, right, false)},
+        : RddNode<Pair>(left->context(),
+                        {std::make_shared<Side>(left, right, true), std::make_shared<Side>(right, right, false)},
                         "cartesian", callSite, std::nullopt),
           left_(left.get()),
           right_(right.get()) {}
@@ -867,7 +915,8 @@ private:
             Iterator<U> right;
             std::optional<Owned<T>> current;
         };
-        auto state = std::make_shared<State>(State{Iterator<T>(left_->iterator(partition / n, context)), {}, std::nullopt});
+        auto state =
+            std::make_shared<State>(State{Iterator<T>(left_->iterator(partition / n, context)), {}, std::nullopt});
         auto next = [this, state, index = partition % n, &context]() -> std::optional<Pair> {
             while (!state->current || !state->right.hasNext()) {
                 if (!state->left.hasNext()) return std::nullopt;
@@ -884,9 +933,10 @@ private:
 };
 
 template <class T, class U>
-RDD<std::pair<Owned<T>, Owned<U>>> cartesian(const std::shared_ptr<RddNode<T>>& left, const std::shared_ptr<RddNode<U>>& right,
-                                             Where where) {
-    return makeRdd<std::pair<Owned<T>, Owned<U>>>(std::make_shared<CartesianNode<T, U>>(left, right, CallSite::from(where)));
+RDD<std::pair<Owned<T>, Owned<U>>> cartesian(const std::shared_ptr<RddNode<T>>& left,
+                                             const std::shared_ptr<RddNode<U>>& right, Where where) {
+    return makeRdd<std::pair<Owned<T>, Owned<U>>>(
+        std::make_shared<CartesianNode<T, U>>(left, right, CallSite::from(where)));
 }
 
 /// Converts to the owning element type where it differs.
@@ -919,7 +969,8 @@ inline std::vector<std::vector<int>> neighbourGroups(int count, int n) {
 template <class R, class PlanT, class PerTask, class Merge>
 FutureAction<R> runInBackground(const PlanT& plan, const char* action, Where where, PerTask perTask, Merge merge) {
     using Part = std::invoke_result_t<PerTask&, TaskContext&>;
-    auto slots = std::make_shared<std::vector<std::optional<Part>>>(static_cast<std::size_t>(plan.node->numPartitions()));
+    auto slots =
+        std::make_shared<std::vector<std::optional<Part>>>(static_cast<std::size_t>(plan.node->numPartitions()));
     JobRequest request;
     request.rdd = plan.node;
     request.partitions = allPartitions(*plan.node);
@@ -939,12 +990,7 @@ FutureAction<R> runInBackground(const PlanT& plan, const char* action, Where whe
 template <class PlanT>
 FutureAction<int64_t> countAsync(const PlanT& plan, Where where) {
     return runInBackground<int64_t>(
-        plan, "countAsync", where,
-        [plan](TaskContext& context) {
-            int64_t n = 0;
-            plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
-            return n;
-        },
+        plan, "countAsync", where, [plan](TaskContext& context) { return countPartition(plan, context); },
         [](const auto& parts) {
             int64_t sum = 0;
             for (const auto& part : parts) sum += *part;
@@ -959,8 +1005,9 @@ auto collectAsync(const PlanT& plan, Where where) {
         plan, "collectAsync", where,
         [plan](TaskContext& context) {
             std::vector<O> part;
-            plan.drive(context.partitionId(), context,
-                       [&](auto&& element) { part.push_back(convertElement<O>(std::forward<decltype(element)>(element))); });
+            plan.drive(context.partitionId(), context, [&](auto&& element) {
+                part.push_back(convertElement<O>(std::forward<decltype(element)>(element)));
+            });
             return part;
         },
         [](const auto& parts) {
@@ -987,7 +1034,8 @@ template <class T, class F>
 FutureAction<void> foreachPartitionAsync(const std::shared_ptr<RddNode<T>>& node, F f, Where where) {
     return runInBackground<void>(
         RDD<T>(node).plan(), "foreachPartitionAsync", where,
-        [node = node.get(), f, op = OperatorInfo("foreachPartitionAsync", CallSite::from(where))](TaskContext& context) mutable {
+        [node = node.get(), f,
+         op = OperatorInfo("foreachPartitionAsync", CallSite::from(where))](TaskContext& context) mutable {
             guarded(&op, [&] { std::invoke(f, Iterator<T>(node->iterator(context.partitionId(), context))); });
             return Done{};
         },
@@ -999,7 +1047,10 @@ template <class T>
 class TakeJob final : public JobHandle, public std::enable_shared_from_this<TakeJob<T>> {
 public:
     TakeJob(std::shared_ptr<RddNode<T>> node, int n, Where where)
-        : node_(std::move(node)), wanted_(n > 0 ? static_cast<std::size_t>(n) : 0), where_(where), context_(node_->context()) {}
+        : node_(std::move(node)),
+          wanted_(n > 0 ? static_cast<std::size_t>(n) : 0),
+          where_(where),
+          context_(node_->context()) {}
 
     void startNext() {
         const int total = node_->numPartitions();
@@ -1009,7 +1060,8 @@ public:
         JobRequest request;
         request.rdd = node_;
         for (int i = 0; i < next; ++i) request.partitions.push_back(scanned_ + i);
-        request.task = [node = node_.get(), wanted = wanted_ - taken_.size()](TaskContext& context) -> std::shared_ptr<void> {
+        request.task = [node = node_.get(),
+                        wanted = wanted_ - taken_.size()](TaskContext& context) -> std::shared_ptr<void> {
             return std::make_shared<Array<Owned<T>>>(takeFromPartition(*node, wanted, context));
         };
         request.onResult = [parts](int index, std::shared_ptr<void> result) {
@@ -1123,11 +1175,11 @@ FutureAction<std::vector<Owned<T>>> takeAsync(const std::shared_ptr<RddNode<T>>&
 
 // ---- as good as it gets within a time
 
-/// Runs a job on all partitions and waits for its end, `timeoutMs` at most. `merge(Part)` and `estimate(merged, total)` are called
-/// by one thread at a time. After the time-out the job runs on and completes the result.
+/// Runs a job on all partitions and waits for its end, `timeoutMs` at most. `merge(Part)` and `estimate(merged, total)`
+/// are called by one thread at a time. After the time-out the job runs on and completes the result.
 template <class R, class Evaluator, class PlanT, class PerTask>
-PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t timeoutMs, Where where, Evaluator evaluator,
-                                  PerTask perTask) {
+PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t timeoutMs, Where where,
+                                  Evaluator evaluator, PerTask perTask) {
     using Part = std::invoke_result_t<PerTask&, TaskContext&>;
     struct State {
         explicit State(Evaluator e) : evaluator(std::move(e)) {}
@@ -1216,11 +1268,7 @@ template <class PlanT>
 PartialResult<BoundedDouble> countApprox(const PlanT& plan, int64_t timeoutMs, double confidence, Where where) {
     checkConfidence(confidence);
     return runApproximately<BoundedDouble>(plan, "countApprox", timeoutMs, where, CountEvaluator{confidence},
-                                           [plan](TaskContext& context) {
-                                               int64_t n = 0;
-                                               plan.drive(context.partitionId(), context, [&](auto&&) { ++n; });
-                                               return n;
-                                           });
+                                           [plan](TaskContext& context) { return countPartition(plan, context); });
 }
 
 template <class PlanT>
@@ -1233,15 +1281,15 @@ auto countByValueApprox(const PlanT& plan, int64_t timeoutMs, double confidence,
 }
 
 template <BoundedDouble (*kEstimate)(const Moments&, int, int, double), class PlanT>
-PartialResult<BoundedDouble> momentsApprox(const PlanT& plan, const char* action, int64_t timeoutMs, double confidence, Where where) {
+PartialResult<BoundedDouble> momentsApprox(const PlanT& plan, const char* action, int64_t timeoutMs, double confidence,
+                                           Where where) {
     checkConfidence(confidence);
-    return runApproximately<BoundedDouble>(plan, action, timeoutMs, where, MomentsEvaluator<kEstimate>{confidence, {}},
-                                           [plan](TaskContext& context) {
-                                               StatCounter sum;
-                                               plan.drive(context.partitionId(), context,
-                                                          [&](auto&& x) { sum.merge(static_cast<double>(x)); });
-                                               return sum;
-                                           });
+    return runApproximately<BoundedDouble>(
+        plan, action, timeoutMs, where, MomentsEvaluator<kEstimate>{confidence, {}}, [plan](TaskContext& context) {
+            StatCounter sum;
+            plan.drive(context.partitionId(), context, [&](auto&& x) { sum.merge(static_cast<double>(x)); });
+            return sum;
+        });
 }
 
 // ---- distinct elements, estimated

@@ -1,16 +1,16 @@
 #pragma once
 
-#include <memory>
-#include <string>
-#include <typeinfo>
-#include <utility>
-#include <vector>
-
 #include "rdd/block.hpp"
 #include "rdd/chunk.hpp"
 #include "rdd/codec.hpp"
 #include "rdd/detail/block_codec.hpp"
 #include "rdd/rdd_base.hpp"
+
+#include <memory>
+#include <string>
+#include <typeinfo>
+#include <utility>
+#include <vector>
 
 namespace dstream {
 
@@ -25,6 +25,15 @@ public:
         if (!isEdge()) return doCompute(partition, context);
         return cursorOf(edgeBlock(partition, context), context);
     }
+
+    /// Into how many splits a large partition may be cut, so that idle slots help; depends on sizes only.
+    int splitCount(int partition) const { return isEdge() ? 1 : doSplitCount(partition); }
+    /// The elements of one of `splitCount` splits; together, in order, they are the partition's.
+    CursorPtr<T> splitIterator(int partition, int split, TaskContext& context) const {
+        return splitCount(partition) == 1 ? iterator(partition, context) : doComputeSplit(partition, split, context);
+    }
+    /// How much of a partition one split holds, about.
+    static constexpr std::size_t kSplitTargetBytes = std::size_t{16} << 20;
 
     /// Computes the partition from the parents, whatever is kept of it.
     CursorPtr<T> compute(int partition, TaskContext& context) const { return doCompute(partition, context); }
@@ -52,8 +61,8 @@ public:
         const auto& elements = static_cast<const VectorBlock<Owned<T>>&>(*block).elements();
         const Owned<T>* data = elements.data();
         const std::size_t size = elements.size();
-        return std::make_unique<detail::SharedArrayCursor<T, std::shared_ptr<const Block>>>(std::move(block), data, size,
-                                                                                           context.chunkSize());
+        return std::make_unique<detail::SharedArrayCursor<T, std::shared_ptr<const Block>>>(std::move(block), data,
+                                                                                            size, context.chunkSize());
     }
 
 protected:
@@ -62,6 +71,10 @@ protected:
 
 private:
     virtual CursorPtr<T> doCompute(int partition, TaskContext& context) const = 0;
+    virtual int doSplitCount(int) const { return 1; }
+    virtual CursorPtr<T> doComputeSplit(int partition, int, TaskContext& context) const {
+        return doCompute(partition, context);
+    }
 };
 
 namespace detail {
@@ -71,7 +84,8 @@ template <class T>
 class BlockFilesNode final : public RddNode<T> {
 public:
     BlockFilesNode(const std::shared_ptr<SparkContextCore>& context, const char* className, std::string directory,
-                   int numPartitions, std::optional<Partitioner> partitioner, const char* operatorName, CallSite callSite)
+                   int numPartitions, std::optional<Partitioner> partitioner, const char* operatorName,
+                   CallSite callSite)
         : RddNode<T>(context, {}, operatorName, callSite, std::move(partitioner)),
           className_(className),
           directory_(std::move(directory)),

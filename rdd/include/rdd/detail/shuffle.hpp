@@ -1,16 +1,16 @@
 #pragma once
 
-#include <algorithm>
-#include <memory>
-#include <utility>
-#include <vector>
-
 #include "rdd/concepts.hpp"
 #include "rdd/detail/context_core.hpp"
 #include "rdd/detail/flat_table.hpp"
 #include "rdd/detail/shuffle_dependency.hpp"
 #include "rdd/detail/stage.hpp"
 #include "rdd/partitioner.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
 
 // The typed side of shuffles: map-side writers, reduce-side readers, and the nodes made of them.
 
@@ -62,7 +62,8 @@ public:
         if constexpr (Hashable<K>) {
             return (*this)(key, PlacementHash<K>{}(key));
         } else {
-            throw IllegalStateException(typeName(typeid(K)) + " has no PlacementHash; specialise it to use a HashPartitioner");
+            throw IllegalStateException(typeName(typeid(K)) +
+                                        " has no PlacementHash; specialise it to use a HashPartitioner");
         }
     }
     std::size_t count() const { return count_; }
@@ -76,8 +77,8 @@ private:
             index = typed_->getPartition(key);
         }
         if (index < 0 || static_cast<uint64_t>(index) >= count_) {
-            throw IllegalStateException("getPartition must give a partition from 0 to " + std::to_string(count_ - 1) + ": " +
-                                        std::to_string(index));
+            throw IllegalStateException("getPartition must give a partition from 0 to " + std::to_string(count_ - 1) +
+                                        ": " + std::to_string(index));
         }
         return static_cast<std::size_t>(index);
     }
@@ -178,6 +179,28 @@ std::vector<BlockPtr> splitByPartition(std::vector<std::pair<K, C>>& pairs, std:
     return out;
 }
 
+/// Runs `writeSplit(drive, context, addRun)` for each split of the task's partition. Runs go to `out` as they come, or,
+/// of several splits, in split order at the end.
+template <class PlanT, class WriteSplit>
+void writeSplits(const PlanT& plan, TaskContext& context, MapOutputSink& out, const WriteSplit& writeSplit) {
+    using Runs = std::vector<std::vector<BlockPtr>>;
+    const bool several = plan.splitCount(context.partitionId()) > 1;
+    auto all = driveSplits(plan, context, [&](auto&& drive, TaskContext& part) {
+        Runs kept;
+        writeSplit(drive, part, [&](std::vector<BlockPtr> run) {
+            if (several) {
+                kept.push_back(std::move(run));
+            } else {
+                out.addRun(std::move(run));
+            }
+        });
+        return kept;
+    });
+    for (Runs& runs : all) {
+        for (auto& run : runs) out.addRun(std::move(run));
+    }
+}
+
 /// Map side with combining: the last emit of the fused stage looks up the key, by view, in the table.
 template <class PlanT, class Agg>
 class CombiningShuffle final : public ShuffleDependency {
@@ -192,32 +215,34 @@ public:
           aggregator_(std::move(aggregator)),
           op_(op) {}
 
-    void writeMap(int mapPartition, TaskContext& context, MapOutputSink& out) const override {
+    void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
         const Placement<K> placement(partitioner());
-        Agg agg(aggregator_);
-        FlatTable<K, C> table;
         const int64_t limit = out.runBytes();
         const PlacementHash<typename P::first_type> hashOf{};
-        std::size_t checkAt = 4096;
-        int64_t records = 0;
-        plan_.drive(mapPartition, context, [&](auto&& element) {
-            ++records;
-            table.upsert(
-                hashOf(element.first), element.first,
-                [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
-                [&](C& combined) { guarded(&op_, [&] { agg.mergeValue(combined, element.second); }); });
-            if (table.size() >= checkAt) [[unlikely]] {
-                checkAt = table.size() * 2;
-                if (static_cast<int64_t>(table.memoryBytes()) > limit) {
-                    out.addRun(splitByPartition(table.entries(), table.hashes(), placement));
-                    table = {};
-                    checkAt = 4096;
+        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext& part, auto&& addRun) {
+            Agg agg(aggregator_);
+            FlatTable<K, C> table;
+            std::size_t checkAt = 4096;
+            int64_t records = 0;
+            drive([&](auto&& element) {
+                ++records;
+                table.upsert(
+                    hashOf(element.first), element.first,
+                    [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
+                    [&](C& combined) { guarded(&op_, [&] { agg.mergeValue(combined, element.second); }); });
+                if (table.size() >= checkAt) [[unlikely]] {
+                    checkAt = table.size() * 2;
+                    if (static_cast<int64_t>(table.memoryBytes()) > limit) {
+                        addRun(splitByPartition(table.entries(), table.hashes(), placement));
+                        table = {};
+                        checkAt = 4096;
+                    }
                 }
-            }
+            });
+            part.taskMetrics().shuffleRecordsWritten += static_cast<int64_t>(table.size());
+            part.taskMetrics().recordsRead += records;
+            addRun(splitByPartition(table.entries(), table.hashes(), placement));
         });
-        context.taskMetrics().shuffleRecordsWritten += static_cast<int64_t>(table.size());
-        context.taskMetrics().recordsRead += records;
-        out.addRun(splitByPartition(table.entries(), table.hashes(), placement));
     }
     const BlockCodec* codec() const override { return pairBlockCodec<K, C>(); }
     std::string elementTypeName() const override { return typeName(typeid(std::pair<K, C>)); }
@@ -239,37 +264,40 @@ public:
     PlainShuffle(PlanT plan, Partitioner partitioner)
         : ShuffleDependency(plan.node, std::move(partitioner)), plan_(std::move(plan)) {}
 
-    void writeMap(int mapPartition, TaskContext& context, MapOutputSink& out) const override {
+    void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
         const Placement<typename P::first_type> placement(partitioner());
-        std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
         const int64_t limit = out.runBytes();
-        int64_t gathered = 0;
-        int64_t records = 0;
-        const auto flush = [&] {
-            std::vector<BlockPtr> blocks(parts.size());
-            for (std::size_t p = 0; p < parts.size(); ++p) {
-                if (!parts[p].empty()) {
-                    blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
-                    parts[p] = {};
+        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext& part, auto&& addRun) {
+            std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
+            int64_t gathered = 0;
+            int64_t records = 0;
+            const auto flush = [&] {
+                std::vector<BlockPtr> blocks(parts.size());
+                for (std::size_t p = 0; p < parts.size(); ++p) {
+                    if (!parts[p].empty()) {
+                        blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
+                        parts[p] = {};
+                    }
                 }
-            }
-            out.addRun(std::move(blocks));
-            gathered = 0;
-        };
-        plan_.drive(mapPartition, context, [&](auto&& element) {
-            ++records;
-            const std::size_t p = placement(element.first);
-            parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
-                                  convertElement<V>(std::forward<decltype(element)>(element).second));
-            gathered += static_cast<int64_t>(sizeof(std::pair<K, V>));
-            if constexpr (!std::is_trivially_copyable_v<std::pair<K, V>>) {
-                gathered += static_cast<int64_t>(elementBytes(parts[p].back()) - sizeof(std::pair<K, V>));
-            }
-            if (gathered > limit) [[unlikely]] flush();
+                addRun(std::move(blocks));
+                gathered = 0;
+            };
+            drive([&](auto&& element) {
+                ++records;
+                const std::size_t p = placement(element.first);
+                parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
+                                      convertElement<V>(std::forward<decltype(element)>(element).second));
+                gathered += static_cast<int64_t>(sizeof(std::pair<K, V>));
+                if constexpr (!std::is_trivially_copyable_v<std::pair<K, V>>) {
+                    gathered += static_cast<int64_t>(elementBytes(parts[p].back()) - sizeof(std::pair<K, V>));
+                }
+                if (gathered > limit) [[unlikely]]
+                    flush();
+            });
+            part.taskMetrics().shuffleRecordsWritten += records;
+            part.taskMetrics().recordsRead += records;
+            flush();
         });
-        context.taskMetrics().shuffleRecordsWritten += records;
-        context.taskMetrics().recordsRead += records;
-        flush();
     }
     const BlockCodec* codec() const override { return pairBlockCodec<K, V>(); }
     std::string elementTypeName() const override { return typeName(typeid(std::pair<K, V>)); }
@@ -303,7 +331,8 @@ CursorPtr<std::pair<K, C>> entriesCursor(FlatTable<K, C>& table, TaskContext& co
 template <class K, class C, class Agg>
 class CombinedNode final : public RddNode<std::pair<K, C>> {
 public:
-    CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* operatorName, CallSite callSite)
+    CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* operatorName,
+                 CallSite callSite)
         : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
           shuffle_(shuffle.get()),
           aggregator_(std::move(aggregator)) {}
@@ -333,9 +362,7 @@ private:
                 const auto& pair = typed.pairs[i];
                 table.upsert(
                     typed.hashes[i], pair.first, [&] { return pair.second; },
-                    [&](C& combined) {
-                        guarded(this, [&] { agg.mergeCombiners(combined, pair.second); });
-                    });
+                    [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
             }
         }
         return entriesCursor(table, context);
@@ -354,8 +381,8 @@ class LocalCombineNode final : public RddNode<std::pair<Owned<typename PlanT::T:
 public:
     LocalCombineNode(PlanT plan, std::optional<Partitioner> partitioner, Agg aggregator, const char* operatorName,
                      CallSite callSite)
-        : RddNode<std::pair<K, C>>(plan.node->context(), {std::make_shared<OneToOneDependency>(plan.node)}, operatorName, callSite,
-                                   std::move(partitioner)),
+        : RddNode<std::pair<K, C>>(plan.node->context(), {std::make_shared<OneToOneDependency>(plan.node)},
+                                   operatorName, callSite, std::move(partitioner)),
           plan_(std::move(plan)),
           aggregator_(std::move(aggregator)) {}
     const char* className() const override { return "MapPartitionsRDD"; }
@@ -412,13 +439,15 @@ CursorPtr<std::pair<K, V>> blocksCursor(std::vector<BlockPtr> blocks, TaskContex
     return std::make_unique<BlocksCursor<K, V>>(std::move(blocks), context);
 }
 
-/// Reduce side without combining: the pairs of all map outputs one after the other, sorted by key when a comparison is given.
+/// Reduce side without combining: the pairs of all map outputs one after the other, sorted by key when a comparison is
+/// given.
 template <class K, class V, class Compare = std::nullptr_t>
 class ShuffledNode final : public RddNode<std::pair<K, V>> {
     using Pair = std::pair<K, V>;
 
 public:
-    ShuffledNode(std::shared_ptr<const ShuffleDependency> shuffle, Compare compare, const char* operatorName, CallSite callSite)
+    ShuffledNode(std::shared_ptr<const ShuffleDependency> shuffle, Compare compare, const char* operatorName,
+                 CallSite callSite)
         : RddNode<Pair>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
           shuffle_(shuffle.get()),
           compare_(std::move(compare)) {}

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "rdd/block.hpp"
 #include "rdd/detail/block_codec.hpp"
 #include "rdd/rdd_base.hpp"
+
+#include <memory>
+#include <vector>
 
 namespace dstream {
 

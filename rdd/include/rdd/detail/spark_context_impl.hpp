@@ -7,6 +7,13 @@
 namespace dstream {
 namespace detail {
 
+/// Slice i of n of a sequence of this length: [first, second).
+inline std::pair<std::size_t, std::size_t> sliceBounds(std::size_t length, std::size_t i, std::size_t n) {
+    __extension__ using Wide = unsigned __int128;
+    return {static_cast<std::size_t>(static_cast<Wide>(i) * length / n),
+            static_cast<std::size_t>(static_cast<Wide>(i + 1) * length / n)};
+}
+
 /// Partitions that lie in memory: whole vectors, or slices of one.
 template <class T>
 class CollectionNode final : public RddNode<T> {
@@ -17,9 +24,11 @@ public:
         std::size_t end;
     };
     /// `slices` gives the partitions when they are first asked for.
-    CollectionNode(const std::shared_ptr<SparkContextCore>& context, std::function<std::vector<Slice>()> slices, const char* name,
-                   CallSite callSite, std::vector<std::vector<std::string>> hosts = {})
-        : RddNode<T>(context, {}, name, callSite, std::nullopt), makeSlices_(std::move(slices)), hosts_(std::move(hosts)) {}
+    CollectionNode(const std::shared_ptr<SparkContextCore>& context, std::function<std::vector<Slice>()> slices,
+                   const char* name, CallSite callSite, std::vector<std::vector<std::string>> hosts = {})
+        : RddNode<T>(context, {}, name, callSite, std::nullopt),
+          makeSlices_(std::move(slices)),
+          hosts_(std::move(hosts)) {}
     const char* className() const override { return "ParallelCollectionRDD"; }
 
 private:
@@ -36,16 +45,23 @@ private:
             slice.elements, slice.elements->data() + slice.begin, slice.end - slice.begin, context.chunkSize());
     }
 
+    int doSplitCount(int partition) const override {
+        const Slice& slice = slices_[static_cast<std::size_t>(partition)];
+        return static_cast<int>(
+            std::max<std::size_t>(1, (slice.end - slice.begin) * sizeof(T) / RddNode<T>::kSplitTargetBytes));
+    }
+    CursorPtr<T> doComputeSplit(int partition, int split, TaskContext& context) const override {
+        const Slice& slice = slices_[static_cast<std::size_t>(partition)];
+        const auto [begin, end] = sliceBounds(slice.end - slice.begin, static_cast<std::size_t>(split),
+                                              static_cast<std::size_t>(doSplitCount(partition)));
+        return std::make_unique<SharedArrayCursor<T, std::shared_ptr<const Array<T>>>>(
+            slice.elements, slice.elements->data() + slice.begin + begin, end - begin, context.chunkSize());
+    }
+
     const std::function<std::vector<Slice>()> makeSlices_;
     const std::vector<std::vector<std::string>> hosts_;
     mutable std::vector<Slice> slices_;  // written once, under the guard of numPartitions()
 };
-
-/// Slice i of n of a sequence of this length: [first, second).
-inline std::pair<std::size_t, std::size_t> sliceBounds(std::size_t length, std::size_t i, std::size_t n) {
-    __extension__ using Wide = unsigned __int128;
-    return {static_cast<std::size_t>(static_cast<Wide>(i) * length / n), static_cast<std::size_t>(static_cast<Wide>(i + 1) * length / n)};
-}
 
 void checkSlices(int slices);
 
@@ -127,13 +143,15 @@ JobRequest jobRequest(const RDD<T>& rdd, F f, std::vector<int> partitions, const
 
 template <class T, class F>
 struct JobResult {
-    using Raw = decltype(callJobFunction<T>(std::declval<F&>(), std::declval<TaskContext&>(), std::declval<Iterator<T>>()));
+    using Raw =
+        decltype(callJobFunction<T>(std::declval<F&>(), std::declval<TaskContext&>(), std::declval<Iterator<T>>()));
     using type = std::conditional_t<std::is_void_v<Raw>, Done, std::remove_cvref_t<Raw>>;
 };
 
 }  // namespace detail
 
-inline TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName, CallSite callSite) {
+inline TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName,
+                           CallSite callSite) {
     const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
         lines, lines, detail::identityStage<std::string_view>()};
     const auto make = [](const RddBase*) { return detail::ToStringStep{}; };
@@ -141,7 +159,8 @@ inline TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, con
 }
 
 template <class T>
-RDD<T> SparkContext::parallelize(std::vector<T> elements, std::optional<int> slices, std::source_location location) const {
+RDD<T> SparkContext::parallelize(std::vector<T> elements, std::optional<int> slices,
+                                 std::source_location location) const {
     core_->assertUsable("parallelize");
     using Slice = typename detail::CollectionNode<T>::Slice;
     const int n = slices.value_or(defaultParallelism());
@@ -220,7 +239,8 @@ RDD<T> SparkContext::unionAll(std::vector<RDD<T>> rdds, std::source_location loc
 }
 
 template <class T, class F>
-auto SparkContext::runJob(const RDD<T>& rdd, F f, std::optional<std::vector<int>> partitions, std::source_location location) const {
+auto SparkContext::runJob(const RDD<T>& rdd, F f, std::optional<std::vector<int>> partitions,
+                          std::source_location location) const {
     using R = typename detail::JobResult<T, F>::type;
     std::vector<int> list = partitions ? std::move(*partitions) : detail::allPartitions(*rdd.node());
     std::vector<std::optional<R>> slots(list.size());
@@ -235,9 +255,8 @@ auto SparkContext::runJob(const RDD<T>& rdd, F f, std::optional<std::vector<int>
 }
 
 template <class T, class F, class Handler>
-    requires(!std::is_convertible_v<Handler, std::source_location>)
-void SparkContext::runJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler,
-                          std::source_location location) const {
+requires(!std::is_convertible_v<Handler, std::source_location>) void SparkContext::runJob(
+    const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler, std::source_location location) const {
     using R = typename detail::JobResult<T, F>::type;
     JobRequest request = detail::jobRequest(rdd, std::move(f), std::move(partitions), "runJob", location);
     request.onResult = [&resultHandler](int index, std::shared_ptr<void> result) {
@@ -247,8 +266,8 @@ void SparkContext::runJob(const RDD<T>& rdd, F f, std::vector<int> partitions, H
 }
 
 template <class T, class F, class Handler, class ResultFunc>
-auto SparkContext::submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler, ResultFunc resultFunc,
-                             std::source_location location) const {
+auto SparkContext::submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler,
+                             ResultFunc resultFunc, std::source_location location) const {
     using R = typename detail::JobResult<T, F>::type;
     JobRequest request = detail::jobRequest(rdd, std::move(f), std::move(partitions), "submitJob", location);
     request.onResult = [resultHandler](int index, std::shared_ptr<void> result) mutable {

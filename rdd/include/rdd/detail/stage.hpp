@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/detail/rdd_node.hpp"
+
 #include <concepts>
 #include <exception>
 #include <functional>
@@ -10,10 +12,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "rdd/detail/rdd_node.hpp"
-
-// Narrow operators fused at compile time. A *step* is one operator: a callable (element, emit), where emit takes what the step
-// produces. A *stage* is a chain of steps from the elements of a source node on. The compiler sees one loop.
+// Narrow operators fused at compile time. A *step* is one operator: a callable (element, emit), where emit takes what
+// the step produces. A *stage* is a chain of steps from the elements of a source node on. The compiler sees one loop.
 
 namespace dstream::detail {
 
@@ -23,7 +23,8 @@ public:
     using SparkException::SparkException;
 };
 
-/// Rethrows the exception in flight with the operator's name and call site around it; passes on what is wrapped already.
+/// Rethrows the exception in flight with the operator's name and call site around it; passes on what is wrapped
+/// already.
 [[noreturn, gnu::cold]] void rethrowFrom(const char* operatorName, const CallSite& callSite);
 
 /// Names an operator whose functions run before its node exists, as on the map side of a shuffle.
@@ -48,8 +49,8 @@ decltype(auto) guarded(const Operator* op, Call&& call) {
     }
 }
 
-/// What a function gets for an element of declared type `T` that arrives as `Raw`: text that arrives as a view is passed as a view
-/// if the function takes one, else as a string.
+/// What a function gets for an element of declared type `T` that arrives as `Raw`: text that arrives as a view is
+/// passed as a view if the function takes one, else as a string.
 template <class T, class Raw, class F>
 using ArgumentOf = std::conditional_t<std::is_same_v<T, Raw>, const T&,
                                       std::conditional_t<std::is_invocable_v<F&, Raw>, Raw, const T&>>;
@@ -81,11 +82,13 @@ private:
     [[no_unique_address]] std::conditional_t<kNeedsScratch<T, Raw, F>, std::string, NoScratch> scratch_;
 };
 
-/// True when a view that a function returns for an element may point into the element, and that element stays where it is.
+/// True when a view that a function returns for an element may point into the element, and that element stays where it
+/// is.
 template <class T, class Raw, class F>
 inline constexpr bool kKeepsInput = !kNeedsScratch<T, Raw, F>;
 
-// ---- steps. Each says what it emits (`Out`, declared; `OutRaw`, as it arrives) and whether that still points into its input
+// ---- steps. Each says what it emits (`Out`, declared; `OutRaw`, as it arrives) and whether that still points into its
+// input
 // (`kInPlace`: views it emits are as long-lived as its input).
 
 template <class T, class Raw, class F>
@@ -303,7 +306,8 @@ struct IsIdentity : std::false_type {};
 template <class S>
 struct IsIdentity<IdentityStage<S>> : std::true_type {};
 
-/// Runs a stage over a source cursor and stores what it emits in chunks: the edge where elements are not fused any further.
+/// Runs a stage over a source cursor and stores what it emits in chunks: the edge where elements are not fused any
+/// further.
 template <class T, class S, class Stage>
 class StageCursor final : public Cursor<T> {
 public:
@@ -324,10 +328,14 @@ private:
                 if constexpr (kIsView<T> && !kOwns) {
                     if (!buffer_.empty()) break;
                 }
+                if (!source_) break;
                 context_.checkCancelled();
                 chunk_ = source_->next();
                 position_ = 0;
-                if (chunk_.empty()) break;
+                if (chunk_.empty()) {
+                    source_.reset();  // asked again at its end, a chain of cursors would cost the square of its length
+                    break;
+                }
             }
             feed(wanted);
         }
@@ -346,11 +354,13 @@ private:
         };
         if constexpr (!std::is_trivially_copyable_v<S>) {
             if (chunk_.owned) {
-                while (position_ < chunk_.size && buffer_.size() < wanted) stage_(std::move(chunk_.data[position_++]), emit);
+                while (position_ < chunk_.size && buffer_.size() < wanted)
+                    stage_(std::move(chunk_.data[position_++]), emit);
                 return;
             }
         }
-        while (position_ < chunk_.size && buffer_.size() < wanted) stage_(std::as_const(chunk_.data[position_++]), emit);
+        while (position_ < chunk_.size && buffer_.size() < wanted)
+            stage_(std::as_const(chunk_.data[position_++]), emit);
     }
 
     CursorPtr<S> source_;
@@ -362,8 +372,8 @@ private:
     [[no_unique_address]] std::conditional_t<kOwns, Array<T>, NoScratch> views_;
 };
 
-/// True when some RDD between `from` (included) and `source` (excluded) is kept somewhere, so that the fused stage must not
-/// run past it.
+/// True when some RDD between `from` (included) and `source` (excluded) is kept somewhere, so that the fused stage must
+/// not run past it.
 inline bool hasEdge(const RddBase* from, const RddBase* source) {
     for (const RddBase* rdd = from; rdd != nullptr && rdd != source; rdd = rdd->narrowParent()) {
         if (rdd->isEdge()) return true;
@@ -371,15 +381,16 @@ inline bool hasEdge(const RddBase* from, const RddBase* source) {
     return false;
 }
 
-/// The node of a fused narrow operator: all steps from the source on, and, for a parent that is kept, just the last one.
+/// The node of a fused narrow operator: all steps from the source on, and, for a parent that is kept, just the last
+/// one.
 template <class S, class Stage, class P, class Step>
 class NarrowNode final : public RddNode<typename Step::Out> {
     using T = typename Step::Out;
     using LastStage = FusedStage<IdentityStage<P>, Step>;
 
 public:
-    NarrowNode(const std::shared_ptr<RddNode<P>>& parent, const std::shared_ptr<RddNode<S>>& source, const char* operatorName,
-               CallSite callSite, std::optional<Partitioner> partitioner)
+    NarrowNode(const std::shared_ptr<RddNode<P>>& parent, const std::shared_ptr<RddNode<S>>& source,
+               const char* operatorName, CallSite callSite, std::optional<Partitioner> partitioner)
         : RddNode<T>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, operatorName, callSite,
                      std::move(partitioner)),
           parent_(parent.get()),
@@ -399,7 +410,8 @@ private:
     CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
         if constexpr (!std::is_same_v<Stage, LastStage>) {
             if (!hasEdge(parent_, source_)) {
-                return std::make_unique<StageCursor<T, S, Stage>>(source_->iterator(partition, context), *stage_, context);
+                return std::make_unique<StageCursor<T, S, Stage>>(source_->iterator(partition, context), *stage_,
+                                                                  context);
             }
         }
         return std::make_unique<StageCursor<T, P, LastStage>>(parent_->iterator(partition, context), *last_, context);
@@ -422,19 +434,25 @@ struct Plan {
     std::shared_ptr<RddNode<S>> source;
     std::shared_ptr<const Stage> stage;
 
-    /// Calls `sink` for every element of a partition, in order, inside the fused loop. What it gets is of type `T` or, for text, a
-    /// view; it must not be kept beyond the call unless converted to `Owned<T>`.
+    /// Into how many splits `driveSplit` cuts a partition.
+    int splitCount(int partition) const {
+        return hasEdge(node.get(), source.get()) ? 1 : source->splitCount(partition);
+    }
+
+    /// As `drive` for one split.
+    template <class Sink>
+    void driveSplit(int partition, int split, TaskContext& context, Sink&& sink) const {
+        if (splitCount(partition) == 1) return drive(partition, context, std::forward<Sink>(sink));
+        run(source->splitIterator(partition, split, context), context, sink);
+    }
+
+    /// Calls `sink` for every element of a partition, in order, inside the fused loop. What it gets is of type `T` or,
+    /// for text, a view; it must not be kept beyond the call unless converted to `Owned<T>`.
     template <class Sink>
     void drive(int partition, TaskContext& context, Sink&& sink) const {
         if constexpr (!IsIdentity<Stage>::value) {
             if (!hasEdge(node.get(), source.get())) {
-                Stage copy(*stage);
-                CursorPtr<S> cursor = source->iterator(partition, context);
-                for (Chunk<S> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
-                    context.checkCancelled();
-                    forEachIn(chunk, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
-                }
-                return;
+                return run(source->iterator(partition, context), context, sink);
             }
         }
         CursorPtr<T> cursor = node->iterator(partition, context);
@@ -443,13 +461,44 @@ struct Plan {
             forEachIn(chunk, sink);
         }
     }
+
+private:
+    template <class Sink>
+    void run(CursorPtr<S> cursor, TaskContext& context, Sink&& sink) const {
+        Stage copy(*stage);
+        for (Chunk<S> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+            context.checkCancelled();
+            forEachIn(chunk, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
+        }
+    }
 };
+
+/// Runs `perSplit(drive, context)` for each split of the task's partition, where `drive(sink)` hands out the split's
+/// elements, and returns the results in split order. With one split it runs at once, in the task's own context.
+template <class PlanT, class PerSplit>
+auto driveSplits(const PlanT& plan, TaskContext& context, const PerSplit& perSplit) {
+    const int partition = context.partitionId();
+    const int count = plan.splitCount(partition);
+    const auto runSplit = [&](int split, TaskContext& part) {
+        return perSplit([&](auto&& sink) { plan.driveSplit(partition, split, part, sink); }, part);
+    };
+    std::vector<decltype(runSplit(0, context))> results;
+    if (count == 1) {
+        results.push_back(runSplit(0, context));
+        return results;
+    }
+    results.resize(static_cast<std::size_t>(count));
+    context.core().runSplits(context, count, [&](int split, TaskContext& part) {
+        results[static_cast<std::size_t>(split)] = runSplit(split, part);
+    });
+    return results;
+}
 
 /// Adds a step to a plan. `makeStep(op)` makes it for a given node and element form.
 /// `FusedStep` acts on what the stage so far emits, `LastStep` on stored elements of the parent's type.
 template <class PlanT, class MakeFused, class MakeLast>
-auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, bool keepsPartitioner, MakeFused makeFused,
-                MakeLast makeLast) {
+auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, bool keepsPartitioner,
+                MakeFused makeFused, MakeLast makeLast) {
     using P = typename PlanT::T;
     using S = typename PlanT::S;
     using FusedStep = decltype(makeFused(static_cast<const RddBase*>(nullptr)));
