@@ -1,5 +1,6 @@
 #include "job_generator.hpp"
 
+#include <cstdlib>
 #include <future>
 
 #include "rdd/exceptions.hpp"
@@ -102,7 +103,17 @@ void JobGenerator::runLoop() {
     loopId_ = std::thread::id();
 }
 
+void JobGenerator::checkWallClock() {
+    const int64_t distance = core_.clock->wallDistanceMillis();
+    if (wallClockReported_ || std::abs(distance) < core_.batchDuration.milliseconds()) return;
+    wallClockReported_ = true;
+    logMessage(LogLevel::kWarn, "JobGenerator",
+               "the wall clock has moved " + std::to_string(distance) +
+                   " ms away from the monotonic clock that the batch times follow; they keep their pace until a restart");
+}
+
 void JobGenerator::generateJobs(Time time) {
+    checkWallClock();
     {
         std::lock_guard lock(mutex_);
         if (dropTicks_) return;

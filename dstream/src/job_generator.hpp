@@ -45,6 +45,7 @@ private:
     void post(std::function<void()> event);
     void runLoop();
     void onTick(Time time);
+    void checkWallClock();
     void generateJobs(Time time);
     void clearMetadata(Time time);
     void doCheckpoint(Time time, bool clearLater);
@@ -53,6 +54,7 @@ private:
 
     StreamingCore& core_;
     std::unique_ptr<RecurringTimer> timer_;
+    bool wallClockReported_ = false;
 
     mutable std::mutex mutex_;  // guards the fields below
     std::condition_variable eventsChanged_;

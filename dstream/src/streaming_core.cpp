@@ -178,6 +178,7 @@ void StreamingCore::start() {
             if (auto controller = input->input()->rateController()) controllers.emplace(input->input()->id(), std::move(controller));
         }
         if (!controllers.empty()) listenerBus.addListener(std::make_shared<RateListener>(std::move(controllers)));
+        warnOfSettingsWithoutEffect();
         jobScheduler.start();
         jobGenerator.start();
     } catch (...) {
@@ -194,7 +195,30 @@ void StreamingCore::start() {
         std::lock_guard lock(stateMutex_);
         state_ = StreamingContextState::ACTIVE;
     }
+    if (conf.getBoolean("spark.streaming.stopGracefullyOnShutdown", false)) {
+        signals_ = std::make_unique<ShutdownSignals>([weak = weak_from_this()] {
+            if (auto core = weak.lock()) {
+                BackgroundStopper::run([core] { core->stop(false, true); });
+            }
+        });
+    }
     post(&StreamingListener::onStreamingStarted, StreamingListenerStreamingStarted{clock->getTimeMillis()});
+}
+
+void StreamingCore::warnOfSettingsWithoutEffect() const {
+    if (conf.getBoolean("spark.streaming.dynamicAllocation.enabled", false) &&
+        conf.getBoolean("spark.dynamicAllocation.enabled", false)) {
+        throw IllegalArgumentException(
+            "spark.dynamicAllocation.enabled and spark.streaming.dynamicAllocation.enabled are both true; set at most one");
+    }
+    std::string found;
+    for (const char* prefix : {"spark.streaming.dynamicAllocation.", "spark.dynamicAllocation.", "spark.locality.wait",
+                               "spark.executor.", "spark.excludeOnFailure."}) {
+        for (const auto& [rest, value] : conf.getAllWithPrefix(prefix)) found += (found.empty() ? "" : ", ") + (prefix + rest);
+    }
+    if (!found.empty()) {
+        logMessage(LogLevel::kWarn, "StreamingContext", "settings without effect in one process: " + found);
+    }
 }
 
 void StreamingCore::stop(bool stopSparkContext, bool graceful) {
@@ -215,17 +239,18 @@ void StreamingCore::stop(bool stopSparkContext, bool graceful) {
             break;
         case StreamingContextState::ACTIVE:
             stopServices(graceful);
+            attempt("signal handler", [&] { signals_.reset(); });
             break;
     }
     {
         std::lock_guard lock(activeMutex);
         if (activeCore.lock().get() == this) activeCore.reset();
     }
-    waiter.notifyStop();
     {
         std::lock_guard lock(stateMutex_);
         state_ = StreamingContextState::STOPPED;
     }
+    waiter.notifyStop();
     if (stopSparkContext) attempt("SparkContext", [&] { sparkContext.stop(); });
 }
 

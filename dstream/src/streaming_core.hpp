@@ -20,6 +20,7 @@
 #include "rdd/spark_context.hpp"
 #include "receivers/rate_controller.hpp"
 #include "receivers/receiver_tracker.hpp"
+#include "shutdown_signals.hpp"
 
 namespace dstream::detail {
 
@@ -105,8 +106,10 @@ private:
     void receiverError(const ReceiverInfo& info) override;
     void receiverStopped(const ReceiverInfo& info) override;
     void stopServices(bool graceful);
+    void warnOfSettingsWithoutEffect() const;
 
     std::weak_ptr<StreamingOwner> owner_;
+    std::unique_ptr<ShutdownSignals> signals_;
     std::mutex lifecycleMutex_;
     mutable std::mutex stateMutex_;  // guards the fields below
     StreamingContextState state_ = StreamingContextState::INITIALIZED;
