@@ -12,6 +12,7 @@ void ManualClock::advance(Duration duration) {
     if (core_.onOwnThread()) {
         throw IllegalStateException("advance waits for batches and cannot be called by a function of a batch");
     }
+    std::lock_guard turn(turn_);
     const Time target = now() + duration;
     const std::optional<Time> zeroTime = core_.graph.zeroTime();
     if (zeroTime && core_.state() == StreamingContextState::ACTIVE) {

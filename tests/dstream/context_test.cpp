@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "tests/dstream/stream_test.hpp"
+#include "dstream/stream_test.hpp"
 
 namespace dstream {
 namespace {

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <thread>
 
-#include "tests/dstream/stream_test.hpp"
+#include "dstream/stream_test.hpp"
 
 namespace dstream {
 namespace {

@@ -1,4 +1,4 @@
-#include "tests/dstream/stream_test.hpp"
+#include "dstream/stream_test.hpp"
 
 namespace dstream {
 namespace {

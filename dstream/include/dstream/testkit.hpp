@@ -30,10 +30,11 @@ public:
     Time now() const;
     /// Moves the clock, batch by batch, and returns when all batches up to there have completed: with jobs or without,
     /// successful or failed. While nothing is started it just moves the clock; when the context stops meanwhile it returns.
-    /// Not to be called by the context's own threads.
+    /// Not to be called by the context's own threads; calls of several threads take turns.
     void advance(Duration duration);
 
 private:
+    std::mutex turn_;
     dstream::detail::StreamingCore& core_;
 };
 
