@@ -10,8 +10,6 @@ void checkHistogramBounds(const std::vector<double>& bounds) {
     if (bounds.size() < 2) {
         throw IllegalArgumentException("histogram needs at least two bounds: " + std::to_string(bounds.size()));
     }
-    if (!std::is_sorted(bounds.begin(), bounds.end()))
-        throw IllegalArgumentException("histogram needs bounds that rise");
 }
 
 std::vector<double> histogramBounds(double min, double max, int buckets) {
