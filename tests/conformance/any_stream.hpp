@@ -1,0 +1,83 @@
+#pragma once
+
+#include "any_rdd.hpp"
+#include "dstream/dstream.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace conformance {
+
+/// The result of a step of a streaming pipeline; see AnyRdd.
+class AnyStream {
+public:
+    AnyStream(dstream::DStream<Value> values) : values_(std::move(values)) {}  // NOLINT(google-explicit-constructor)
+    AnyStream(dstream::DStream<Pair> pairs) : pairs_(std::move(pairs)) {}      // NOLINT(google-explicit-constructor)
+
+    bool arePairs() const { return pairs_.has_value(); }
+    dstream::DStream<Value> values() const;
+    dstream::DStream<Pair> pairs() const;
+
+    /// What only the result of mapWithState has.
+    std::function<AnyStream()> stateSnapshots;
+    std::function<AnyStream(dstream::Duration)> stateCheckpoint;
+
+private:
+    std::optional<dstream::DStream<Value>> values_;
+    std::optional<dstream::DStream<Pair>> pairs_;
+};
+
+using NamedStreams = std::map<std::string, AnyStream>;
+const AnyStream& named(const NamedStreams& names, const std::string& name);
+
+/// What an operator works on.
+struct StreamCall {
+    const AnyStream& in;
+    const Step& step;
+    const NamedStreams& names;
+    /// The RDDs of the field `static`.
+    const NamedRdds& rdds;
+
+    std::vector<AnyStream> with() const;
+    AnyStream other() const;
+    dstream::Duration duration(const char* field) const;
+    dstream::StreamingContext context() const;
+    dstream::SparkContext sparkContext() const { return context().sparkContext(); }
+};
+
+/// One operator: exactly one call of the public API.
+using StreamOp = AnyStream (*)(const StreamCall&);
+using StreamOps = std::map<std::string, StreamOp>;
+const StreamOps& streamOps();
+const StreamOps& streamPairOps();
+const StreamOps& streamWindowOps();
+const StreamOps& streamStateOps();
+
+/// Runs the steps from `in` on; adds the names they give to `names`.
+AnyStream runStreamPipeline(AnyStream in, const nlohmann::json& steps, NamedStreams& names, const NamedRdds& rdds,
+                            CallCounts* counts);
+
+/// Hands RDDs to a queue stream.
+using Push = std::function<void(const nlohmann::json& partitions)>;
+/// Makes the input stream written down; for a queue sets `push`.
+AnyStream makeInput(const dstream::StreamingContext& ssc, const nlohmann::json& input, Push& push);
+
+/// As takeTypedSteps of typed_chain.hpp, for a scripted input stream.
+AnyStream takeTypedStreamSteps(const dstream::StreamingContext& ssc, const nlohmann::json& input, nlohmann::json& steps,
+                               CallCounts* counts);
+
+// What the runner itself does with streams, here so that few files know their inside.
+dstream::DStream<Value> makeConstant(const dstream::StreamingContext& ssc, const nlohmann::json& partitions);
+/// Registers foreachRDD; the function gets the batch time and either the collected elements or what collect threw.
+using OnBatch = std::function<void(dstream::Time, const Values&, std::exception_ptr)>;
+void collectBatches(const AnyStream& stream, OnBatch onBatch);
+void print(const AnyStream& stream, std::optional<int> num);
+void saveAsTextFiles(const AnyStream& stream, const std::string& prefix, const std::string& suffix);
+/// The contents of the RDDs that slice returns.
+std::vector<Values> slice(const AnyStream& stream, dstream::Time from, dstream::Time to);
+
+}  // namespace conformance
