@@ -10,8 +10,11 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "context/console_progress.hpp"
+#include "rdd/clock.hpp"
 #include "rdd/spark_context.hpp"
 
 namespace dstream {
@@ -410,6 +413,37 @@ TEST_F(SchedulerTest, WrongMastersAndSettingsAreRefusedWithWhatWasExpected) {
     EXPECT_EQ(SparkContext(conf("local[2, 4]").set("spark.default.parallelism", "7")).defaultParallelism(), 7);
 }
 
+TEST_F(SchedulerTest, Row3AStragglerGetsACopyTheFirstResultWinsAndCountsOnce) {
+    SparkContext sc(conf("local[4]").set("spark.speculation", "true").set("spark.streaming.clock", "manual"));
+    auto& clock = dynamic_cast<ManualClock&>(sc.core()->clock());
+    std::latch stuck(1), release(1);
+    std::promise<void> copyRuns;
+    std::atomic<int> copies{0};
+    const auto rows = sc.collectionAccumulator<int>("rows");
+    auto future = sc.parallelize(numbers(4), 4).foreachAsync([&, rows](int x) {
+        if (x == 3 && TaskContext::get()->attemptNumber() == 0) {
+            stuck.count_down();
+            release.wait();
+        } else if (x == 3) {
+            if (copies++ == 0) copyRuns.set_value();
+        }
+        rows.add(x);
+    });
+    stuck.wait();
+    auto copy = copyRuns.get_future();
+    for (int64_t time = 100; copy.wait_for(std::chrono::seconds(0)) != std::future_status::ready; time += 100) {
+        ASSERT_LE(time, 100'000) << "no copy was started";
+        ASSERT_TRUE(clock.waitUntilWaiting(time));
+        clock.advance(100);
+    }
+    future.get();
+    EXPECT_EQ(copies, 1);
+    EXPECT_THAT(rows.value(), UnorderedElementsAre(0, 1, 2, 3));
+    release.count_down();
+    sc.stop();
+    EXPECT_THAT(rows.value(), UnorderedElementsAre(0, 1, 2, 3));
+}
+
 TEST_F(SchedulerTest, FairPoolsShareTheSlots) {
     SparkContext sc(conf("local[1]").set("spark.scheduler.mode", "FAIR"));
     std::latch running(1), release(1);
@@ -433,6 +467,17 @@ TEST_F(SchedulerTest, FairPoolsShareTheSlots) {
     first.get();
     second.get();
     EXPECT_EQ(order.size(), 6U);
+}
+
+TEST(ConsoleProgressTest, TheLineShowsWhatIsDoneAndWhatRuns) {
+    StageStatus stage;
+    stage.stageId = 7;
+    stage.tasks = 10;
+    stage.completed = 5;
+    stage.active = 2;
+    EXPECT_EQ(ConsoleProgress::line({stage}, 40), "[Stage 7:=========>        (5 + 2) / 10]");
+    EXPECT_EQ(ConsoleProgress::line({}, 40), "");
+    EXPECT_EQ(ConsoleProgress::line({stage}, 5), "[Stage 7:(5 + 2) / 10]");
 }
 
 }  // namespace

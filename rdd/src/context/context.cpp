@@ -1,5 +1,7 @@
 #include "context/context.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -39,6 +41,16 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     const std::string mode = conf.get("spark.scheduler.mode", "FIFO");
     require(mode == "FIFO" || mode == "FAIR", "spark.scheduler.mode must be FIFO or FAIR: '" + mode + "'");
     options.fair = mode == "FAIR";
+    SpeculationOptions& speculation = options.speculation;
+    speculation.enabled = conf.getBoolean("spark.speculation", false);
+    speculation.intervalMs = conf.getTimeAsMs("spark.speculation.interval", "100ms");
+    speculation.multiplier = conf.getDouble("spark.speculation.multiplier", speculation.multiplier);
+    speculation.quantile = conf.getDouble("spark.speculation.quantile", speculation.quantile);
+    speculation.minRuntimeMs = conf.getTimeAsMs("spark.speculation.minTaskRuntime", "100ms");
+    require(speculation.intervalMs > 0, "spark.speculation.interval must be positive: " + std::to_string(speculation.intervalMs) + " ms");
+    if (conf.contains("spark.speculation.task.duration.threshold")) {
+        speculation.thresholdMs = conf.getTimeAsMs("spark.speculation.task.duration.threshold");
+    }
     const char* const executor = std::getenv("DSTREAM_EXECUTOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
     if (executor != nullptr && *executor != '\0') options.executor = executor;
     return options;
@@ -57,7 +69,8 @@ SparkConf checked(SparkConf conf) {
 /// Settings of the reference that have no meaning in one process.
 void warnAboutSettingsWithoutMeaning(const SparkConf& conf) {
     constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.", "spark.locality.",
-                                              "spark.executor.", "spark.excludeOnFailure.", "spark.task.cpus"};
+                                              "spark.executor.", "spark.excludeOnFailure.", "spark.speculation.efficiency.",
+                                              "spark.task.cpus"};
     std::string keys;
     for (const auto& [key, value] : conf.getAll()) {
         if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return key.starts_with(prefix); })) {
@@ -217,6 +230,7 @@ Context::Context(SparkConf conf)
       scheduler_(std::make_shared<Scheduler>(*this, shuffles_, status_, bus_, optionsOf(conf_, master_))) {
     require(defaultParallelism_ >= 1, "spark.default.parallelism must be at least 1: " + std::to_string(defaultParallelism_));
     warnAboutSettingsWithoutMeaning(conf_);
+    if (conf_.getBoolean("spark.ui.showConsoleProgress", true) && isatty(STDERR_FILENO) == 1) progress_.emplace(status_);
 }
 
 Context::~Context() {
@@ -235,6 +249,7 @@ void Context::stop() {
     scheduler_->stop();
     bus_.post([time = clock_->getTimeMillis()](SparkListener& listener) { listener.onApplicationEnd({time}); });
     bus_.stop();
+    progress_.reset();
     shuffles_.clear();
     blocks_.clear();
 }

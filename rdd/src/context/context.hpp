@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "context/console_progress.hpp"
 #include "rdd/block_manager.hpp"
 #include "rdd/clock.hpp"
 #include "rdd/detail/context_core.hpp"
@@ -114,6 +115,7 @@ private:
     StatusStore status_;
     ListenerBus<SparkListener> bus_;
     std::shared_ptr<Scheduler> scheduler_;
+    std::optional<ConsoleProgress> progress_;
 };
 
 }  // namespace dstream

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "rdd/block_manager.hpp"
@@ -140,9 +141,20 @@ Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusSto
       bus_(bus),
       options_(std::move(options)),
       queue_(options_.fair),
-      executor_(makeExecutor(options_.executor, options_.slots, [this] { return runNext(); })) {}
+      executor_(makeExecutor(options_.executor, options_.slots, [this] { return runNext(); })) {
+    if (!options_.speculation.enabled) return;
+    speculator_ = std::jthread([this](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+            core_.clock().waitTillTime(now() + options_.speculation.intervalMs, stop);
+            if (!stop.stop_requested()) strand_.post([this] { speculate(); });
+        }
+    });
+}
 
-Scheduler::~Scheduler() { executor_->stop(); }
+Scheduler::~Scheduler() {
+    speculator_ = {};
+    executor_->stop();
+}
 
 std::shared_ptr<JobHandle> Scheduler::submit(JobRequest request, std::shared_ptr<const Properties> properties) {
     const int count = request.rdd->numPartitions();
@@ -220,13 +232,14 @@ void Scheduler::stop() {
         std::unique_lock lock(idleMutex_);
         idle_.wait(lock, [this] { return activeJobs_ == 0; });
     }
+    speculator_ = {};
     executor_->stop();
 }
 
 // ---- tasks
 
 bool Scheduler::runNext() {
-    RunPtr run = queue_.take(core_);
+    RunPtr run = queue_.take(core_, now());
     if (!run) return splits_.help();
     execute(*run);
     strand_.post([this, run = std::move(run)]() mutable {
@@ -240,7 +253,6 @@ void Scheduler::execute(TaskRun& run) {
     const TaskSet& set = *run.set;
     const Stage& stage = *set.stage;
     run.taskId = nextTaskId_++;
-    run.launchTime = now();
     const int partition = set.tasks[static_cast<std::size_t>(run.index)].partition;
     TaskRunner::place(run.context, {set.jobId, stage.id, set.attempt, partition, stage.numTasks, run.attempt, run.taskId}, core_.chunkSize());
     status_.taskStarted(stage.id);
@@ -434,6 +446,7 @@ void Scheduler::onSuccess(TaskRun& run, TaskSet::Task& task) {
     const StagePtr stage = set.stage;
     task.done = true;
     --set.remaining;
+    if (options_.speculation.enabled) set.durations.push_back(now() - run.launchTime);
     if (task.failures > 0 || run.speculative || run.attempt > 0) queue_.interruptOthers(run);
     try {
         TaskRunner::mergeAccumulators(run.context);
@@ -471,6 +484,7 @@ void Scheduler::onFailure(const RunPtr& run, TaskSet::Task& task) {
     }
     if (++task.failures < options_.maxTaskFailures) {
         if (!set.fetchFailure.empty()) return;  // comes again with the next attempt of the stage
+        if (queue_.hasCopy(*run)) return;       // which may still succeed
         logMessage(LogLevel::kWarn, "scheduler", "stage " + std::to_string(stage->id) + " (" + stage->info.name + "), partition " +
                                                      std::to_string(task.partition) + " failed and is tried again: " + whatOf(run->error));
         queue_.add(run->set, {static_cast<std::size_t>(run->index)});
@@ -579,6 +593,32 @@ void Scheduler::dropStage(const StagePtr& stage) {
     if (!stage->shuffle) return;
     const auto found = shuffleStages_.find(stage->shuffle->shuffleId());
     if (found != shuffleStages_.end() && found->second == stage) shuffleStages_.erase(found);
+}
+
+/// Gives second copies to tasks that run much longer than those of their stage that are done.
+void Scheduler::speculate() {
+    const SpeculationOptions& options = options_.speculation;
+    std::set<SetPtr> running;
+    for (const auto& [id, job] : jobs_) {
+        for (const StagePtr& stage : job->stages_) {
+            if (stage->running && stage->running->fetchFailure.empty()) running.insert(stage->running);
+        }
+    }
+    for (const SetPtr& set : running) {
+        const std::size_t tasks = set->tasks.size();
+        std::vector<int64_t>& done = set->durations;
+        std::optional<double> threshold;
+        if (tasks > 1 && static_cast<double>(done.size()) >= std::max(std::floor(options.quantile * static_cast<double>(tasks)), 1.0)) {
+            const auto middle = done.begin() + static_cast<std::ptrdiff_t>(done.size() / 2);
+            std::nth_element(done.begin(), middle, done.end());
+            threshold = std::max(options.multiplier * static_cast<double>(*middle), static_cast<double>(options.minRuntimeMs));
+        } else if (options.thresholdMs && tasks <= static_cast<std::size_t>(options_.slots)) {
+            threshold = static_cast<double>(*options.thresholdMs);
+        }
+        if (!threshold) continue;
+        const int copies = queue_.speculate(set, now(), *threshold);
+        if (copies > 0) executor_->wake(copies);
+    }
 }
 
 void Scheduler::end(JobPtr job) {

@@ -8,7 +8,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "rdd/clock.hpp"
@@ -26,12 +28,23 @@
 
 namespace dstream {
 
+/// When a slow task gets a second copy; see spark.speculation.
+struct SpeculationOptions {
+    bool enabled = false;
+    int64_t intervalMs = 100;
+    double multiplier = 1.5;
+    double quantile = 0.75;
+    int64_t minRuntimeMs = 100;
+    std::optional<int64_t> thresholdMs;  // for stages with no more tasks than slots
+};
+
 struct SchedulerOptions {
     int slots = 1;
     int maxTaskFailures = 1;
     int maxStageAttempts = 4;
     bool fair = false;
     std::string executor = "threads";
+    SpeculationOptions speculation;
 };
 
 /// One job, from its submission to its end.
@@ -127,6 +140,7 @@ private:
     void fail(std::vector<JobPtr> jobs, std::exception_ptr error, bool cancelled = false);
     void cancelJobs(const std::function<bool(const Job&)>& which, const std::function<std::string(const Job&)>& message);
     void dropStage(const StagePtr& stage);
+    void speculate();
     void end(JobPtr job);
 
     template <class Event>
@@ -161,7 +175,9 @@ private:
     std::condition_variable idle_;
     int activeJobs_ = 0;
 
-    std::unique_ptr<Executor> executor_;  // last: its threads use all of the above
+    // Last: their threads use all of the above.
+    std::unique_ptr<Executor> executor_;
+    std::jthread speculator_;
 };
 
 }  // namespace dstream

@@ -24,7 +24,10 @@ void StatusStore::stageStarted(StageStatus stage) {
     const std::lock_guard lock(mutex_);
     const int id = stage.stageId;
     stage.running = true;
-    stages_[id] = std::move(stage);
+    stage.since = std::chrono::steady_clock::now();
+    StageStatus& place = stages_[id];
+    if (!place.running && running_++ == 0) stageStarted_.notify_all();
+    place = std::move(stage);
     for (auto it = stages_.begin(); stages_.size() > kRetained && it != stages_.end();) {
         it = it->second.running ? std::next(it) : stages_.erase(it);
     }
@@ -32,7 +35,7 @@ void StatusStore::stageStarted(StageStatus stage) {
 
 void StatusStore::stageEnded(int stageId) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = stages_.find(stageId); found != stages_.end()) found->second.running = false;
+    if (const auto found = stages_.find(stageId); found != stages_.end() && std::exchange(found->second.running, false)) --running_;
 }
 
 void StatusStore::taskStarted(int stageId) {
@@ -46,6 +49,11 @@ void StatusStore::taskEnded(int stageId, bool succeeded) {
     if (found == stages_.end()) return;
     --found->second.active;
     ++(succeeded ? found->second.completed : found->second.failed);
+}
+
+void StatusStore::waitForStage(const std::stop_token& stop) const {
+    std::unique_lock lock(mutex_);
+    stageStarted_.wait(lock, stop, [this] { return running_ > 0; });
 }
 
 std::vector<int> StatusStore::activeJobs() const {

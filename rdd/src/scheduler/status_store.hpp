@@ -1,8 +1,11 @@
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -24,6 +27,7 @@ struct StageStatus {
     int completed = 0;
     int failed = 0;
     bool running = false;
+    std::chrono::steady_clock::time_point since{};
 };
 
 /// What runs and what ran lately, for status queries and the progress line. Thread-safe.
@@ -36,6 +40,8 @@ public:
     void taskStarted(int stageId);
     void taskEnded(int stageId, bool succeeded);
 
+    /// Blocks until a stage runs or stop is requested.
+    void waitForStage(const std::stop_token& stop) const;
     std::vector<int> activeJobs() const;
     std::vector<StageStatus> activeStages() const;
     std::vector<int> jobsOf(const std::string& group) const;
@@ -48,6 +54,8 @@ private:
     mutable std::mutex mutex_;  // guards what follows
     std::map<int, JobStatus> jobs_;
     std::map<int, StageStatus> stages_;
+    int running_ = 0;
+    mutable std::condition_variable_any stageStarted_;
 };
 
 }  // namespace dstream

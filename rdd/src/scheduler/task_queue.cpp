@@ -24,7 +24,7 @@ std::size_t TaskQueue::runningIn(const std::string& pool) const {
     return found == pools_.end() ? 0 : found->second;
 }
 
-std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core) {
+std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) {
     const std::lock_guard lock(mutex_);
     if (ready_.empty()) return nullptr;
     auto next = ready_.begin();
@@ -42,6 +42,8 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core) {
     auto run = std::make_shared<TaskRun>(core, set);
     run->index = static_cast<int>(task);
     run->attempt = set->attempts[task]++;
+    run->launchTime = nowMs;
+    run->speculative = !set->speculated.empty() && set->speculated[task];
     set->running.push_back(run);
     if (fair_) {
         const auto found = std::ranges::find(pools_, set->pool, [](const auto& entry) { return entry.first; });
@@ -75,16 +77,39 @@ bool TaskQueue::stopLaunching(TaskSet& set) {
 }
 
 bool TaskQueue::close(TaskSet& set) {
-    const bool idle = stopLaunching(set);
+    stopLaunching(set);
     const std::lock_guard lock(mutex_);
     set.closed = true;
     for (const auto& run : set.running) TaskRunner::interrupt(run->context);
-    return idle && set.running.empty();
+    return set.running.empty();
 }
 
 bool TaskQueue::isClosed(const TaskSet& set) const {
     const std::lock_guard lock(mutex_);
     return set.closed;
+}
+
+bool TaskQueue::hasCopy(const TaskRun& run) const {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(run.set->running, [&](const auto& other) { return other.get() != &run && other->index == run.index; });
+}
+
+int TaskQueue::speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, double thresholdMs) {
+    std::vector<std::size_t> slow;
+    {
+        const std::lock_guard lock(mutex_);
+        if (set->closed) return 0;
+        set->speculated.resize(set->tasks.size());
+        for (const auto& run : set->running) {
+            const auto task = static_cast<std::size_t>(run->index);
+            if (set->speculated[task] || set->tasks[task].done) continue;
+            if (static_cast<double>(nowMs - run->launchTime) <= thresholdMs) continue;
+            set->speculated[task] = true;
+            slow.push_back(task);
+        }
+    }
+    add(set, slow);
+    return static_cast<int>(slow.size());
 }
 
 void TaskQueue::interruptOthers(const TaskRun& winner) {

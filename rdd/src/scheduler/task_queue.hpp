@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rdd/task_context.hpp"
@@ -52,12 +53,14 @@ struct TaskSet {
 
     // Belong to the strand.
     std::size_t remaining = 0;
+    std::vector<int64_t> durations;              // of successful tasks, in ms of the application's clock
     std::string fetchFailure;                    // why shuffle outputs were missing; "" when they were not
     std::vector<std::shared_ptr<Job>> waiters;   // failed jobs that end with the last running task
 
     // Guarded by the queue's mutex.
     std::deque<std::size_t> pending;
-    std::vector<int> attempts;  // launched so far, by task
+    std::vector<int> attempts;     // launched so far, by task
+    std::vector<bool> speculated;  // has got a second copy, by task
     std::vector<std::shared_ptr<TaskRun>> running;
     bool closed = false;
 };
@@ -70,7 +73,7 @@ public:
     /// Makes tasks of a set ready.
     void add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks);
     /// The next task as a run, or null.
-    std::shared_ptr<TaskRun> take(SparkContextCore& core);
+    std::shared_ptr<TaskRun> take(SparkContextCore& core, int64_t nowMs);
     /// Notes the end of a run; true when its set has no other running.
     bool ended(const TaskRun& run);
     /// Launches no more of the set; true when nothing of it runs.
@@ -78,6 +81,10 @@ public:
     /// The same, and interrupts what runs; what ends later is of no interest.
     bool close(TaskSet& set);
     bool isClosed(const TaskSet& set) const;
+    /// True when another run of the same task has not ended.
+    bool hasCopy(const TaskRun& run) const;
+    /// Makes a second copy ready of every task that has run alone for longer than `thresholdMs`; returns how many.
+    int speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, double thresholdMs);
     /// Interrupts the other runs of a task that one of them has done.
     void interruptOthers(const TaskRun& winner);
 
@@ -85,8 +92,8 @@ private:
     std::size_t runningIn(const std::string& pool) const;
 
     const bool fair_;
-    mutable std::mutex mutex_;  // guards ready_, all_ and the sets' fields named above
-    std::vector<std::shared_ptr<TaskSet>> ready_;  // with tasks pending
+    mutable std::mutex mutex_;  // guards what follows and the sets' fields named above
+    std::vector<std::shared_ptr<TaskSet>> ready_;             // with tasks pending
     std::vector<std::pair<std::string, std::size_t>> pools_;  // running tasks by pool, when fair
 };
 
