@@ -16,7 +16,7 @@ struct Decimal {
 
 template <class T>
 Decimal shortest(T magnitude) {
-    char text[32];
+    char text[32] = {};  // to_chars writes no terminator, atoi needs one
     const char* const end = std::to_chars(text, text + sizeof text, magnitude, std::chars_format::scientific).ptr;
     const char* const mark = std::find<const char*>(text, end, 'e');
     Decimal result;
