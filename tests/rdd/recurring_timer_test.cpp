@@ -114,6 +114,22 @@ TEST_F(RecurringTimerTest, GoesOnAfterAnExceptionAndCountsIt) {
     setLogLevel(LogLevel::kWarn);
 }
 
+TEST_F(RecurringTimerTest, Row21RepeatsNoTimeAndMissesNoneWhenTheClockJumps) {
+    constexpr int64_t kHourMs = 3'600'000;
+    clock_.setTime(kHourMs);
+    timer_.start();
+    clock_.advance(100);
+    firings_.atLeast(1);
+    clock_.setTime(100);
+    ASSERT_TRUE(clock_.waitUntilWaiting(kHourMs + 200));
+    clock_.setTime(2 * kHourMs);
+    const std::vector<int64_t> times = firings_.atLeast(36'000);
+    ASSERT_EQ(times.size(), 36'000U);
+    for (size_t i = 0; i < times.size(); ++i) {
+        ASSERT_EQ(times[i], kHourMs + 100 * (static_cast<int64_t>(i) + 1));
+    }
+}
+
 TEST_F(RecurringTimerTest, RefusesAPeriodThatIsNotPositiveAndASecondStart) {
     EXPECT_THROW(RecurringTimer(
                      clock_, 0, [](int64_t) {}, "zero"),

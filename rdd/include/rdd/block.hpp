@@ -106,7 +106,7 @@ public:
     std::string_view bytes() const { return bytes_; }
     const std::vector<uint32_t>& lineEnds() const { return lineEnds_; }
 
-    size_t sizeBytes() const override { return bytes_.capacity() + lineEnds_.capacity() * sizeof(uint32_t); }
+    size_t sizeBytes() const override { return bytes_.size() + lineEnds_.size() * sizeof(uint32_t); }
     std::optional<int64_t> numRecords() const override { return static_cast<int64_t>(lineEnds_.size()); }
 
 private:
@@ -156,7 +156,8 @@ private:
     std::string bytes_;
     std::vector<uint32_t> lineEnds_;
     size_t maxLineBytes_;
-    size_t sizeHint_ = 0;  // of the block before: saves growing step by step
+    size_t bytesHint_ = 0;  // these two: a little more than the block before had, to spare growing step by step
+    size_t linesHint_ = 0;
     uint64_t longLines_ = 0;
     bool skipping_ = false;
     bool afterCarriageReturn_ = false;  // a line feed that comes next belongs to the terminator seen already

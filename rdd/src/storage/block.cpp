@@ -27,7 +27,8 @@ size_t TextBlockBuilder::append(std::string_view bytes, size_t maxLines) {
             ++position;
         }
     }
-    if (bytes_.capacity() < sizeHint_) bytes_.reserve(sizeHint_);
+    if (bytes_.capacity() < bytesHint_) bytes_.reserve(bytesHint_);
+    if (lineEnds_.capacity() < linesHint_) lineEnds_.reserve(linesHint_);
     const char* nextFeed = find(position, '\n');
     const char* nextReturn = find(position, '\r');
     for (size_t lines = 0; position != end && lines < maxLines;) {
@@ -75,7 +76,8 @@ std::shared_ptr<const TextBlock> TextBlockBuilder::take() {
     const size_t end = partialStart();
     std::string partial = bytes_.substr(end);
     bytes_.resize(end);
-    sizeHint_ = end;
+    bytesHint_ = end + end / 8;
+    linesHint_ = lineEnds_.size() + lineEnds_.size() / 8;
     auto block = std::make_shared<const TextBlock>(std::move(bytes_), std::move(lineEnds_));
     bytes_ = std::move(partial);
     lineEnds_ = {};
