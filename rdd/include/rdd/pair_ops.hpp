@@ -46,7 +46,7 @@ public:
     const {
         return detail::combineByKey<U>(
             self().plan(), [zero, seqOp](const V& value) mutable { return std::invoke(seqOp, U(zero), value); }, seqOp,
-            std::move(combOp), partitions, true, "aggregateByKey", where);
+            std::move(combOp), partitions, std::true_type{}, "aggregateByKey", where);
     }
     template <class F>
     requires(PairLike<T>&& std::is_invocable_v<F&, const V&, const V&>) RDD<std::pair<K, V>> foldByKey(
@@ -58,7 +58,7 @@ public:
     const {
         return detail::combineByKey<V>(
             self().plan(), [zero, f](const V& value) mutable { return std::invoke(f, V(zero), value); }, f, f,
-            partitions, true, "foldByKey", where);
+            partitions, std::true_type{}, "foldByKey", where);
     }
     /// `f` must be associative and commutative.
     template <class F>
@@ -80,7 +80,7 @@ public:
     /// No map-side combine. The order of values in a group is not promised.
     RDD<std::pair<K, std::vector<V>>> groupByKey(PartitionChoice partitions = {},
                                                  Where where = Where::current()) const requires PairLike<T> {
-        return detail::groupByKey(self().plan(), partitions, false, "groupByKey", where);
+        return detail::groupByKey(self().plan(), partitions, std::false_type{}, "groupByKey", where);
     }
     std::map<K, int64_t> countByKey(Where where = Where::current()) const requires PairLike<T> {
         return detail::countByValue(detail::keys(self().plan(), where).plan(), where);

@@ -23,18 +23,18 @@ template <class PlanT, class F>
 auto mapValues(const PlanT& plan, F f, Where where) {
     using P = typename PlanT::T;
     const auto make = [&](const RddBase* op) { return MapValuesStep<P, F>{f, op}; };
-    return narrow(appendStep(plan, "mapValues", CallSite::from(where), true, make, make));
+    return narrow(appendStep(plan, "mapValues", CallSite::from(where), make, make));
 }
 template <class PlanT, class F>
 auto flatMapValues(const PlanT& plan, F f, Where where) {
     using P = typename PlanT::T;
     const auto make = [&](const RddBase* op) { return FlatMapValuesStep<P, F>{f, op}; };
-    return narrow(appendStep(plan, "flatMapValues", CallSite::from(where), true, make, make));
+    return narrow(appendStep(plan, "flatMapValues", CallSite::from(where), make, make));
 }
 template <int kIndex, class PlanT>
 auto component(const PlanT& plan, const char* name, Where where) {
     const auto make = [](const RddBase*) { return ComponentStep<typename PlanT::T, kIndex>{}; };
-    return narrow(appendStep(plan, name, CallSite::from(where), false, make, make));
+    return narrow(appendStep(plan, name, CallSite::from(where), make, make));
 }
 template <class PlanT>
 auto keys(const PlanT& plan, Where where) {
@@ -87,27 +87,37 @@ private:
     const Agg aggregator_;
 };
 
-template <class PlanT, class Agg>
-auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, bool mapSideCombine, const char* name,
+/// `mapSideCombine` is a bool, or std::true_type or std::false_type where it is known: the other way is not compiled
+/// then.
+template <class PlanT, class Agg, class MapSide>
+auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, MapSide mapSideCombine, const char* name,
                  Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     using C = typename Agg::C;
     using Pair = std::pair<K, C>;
     const CallSite callSite = CallSite::from(where);
-    if (plan.node->partitioner() == partitioner) {
-        return makeRdd<Pair>(
-            std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
+    if constexpr (PlanT::Stage::kMayBePlaced) {
+        if (plan.node->partitioner() == partitioner) {
+            return makeRdd<Pair>(
+                std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
+        }
     }
-    if (mapSideCombine) {
-        auto shuffle =
-            std::make_shared<CombiningShuffle<PlanT, Agg>>(plan, partitioner, agg, OperatorInfo(name, callSite));
-        return makeRdd<Pair>(
-            std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+    if constexpr (!std::is_same_v<MapSide, std::false_type>) {
+        if (mapSideCombine) {
+            auto shuffle =
+                std::make_shared<CombiningShuffle<PlanT, Agg>>(plan, partitioner, agg, OperatorInfo(name, callSite));
+            return makeRdd<Pair>(
+                std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+        }
     }
-    auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
-    return makeRdd<Pair>(
-        std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+    if constexpr (!std::is_same_v<MapSide, std::true_type>) {
+        auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+        return makeRdd<Pair>(
+            std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+    } else {
+        return RDD<Pair>();  // not reached
+    }
 }
 
 template <class C, class Create, class MergeValue, class MergeCombiners>
@@ -116,10 +126,10 @@ auto makeAggregator(Create create, MergeValue mergeValue, MergeCombiners mergeCo
                                                              std::move(mergeCombiners)};
 }
 
-template <class C, class PlanT, class Create, class MergeValue, class MergeCombiners>
+template <class C, class PlanT, class Create, class MergeValue, class MergeCombiners, class MapSide>
 RDD<std::pair<OwnedKey<PlanT>, C>> combineByKey(const PlanT& plan, Create create, MergeValue mergeValue,
                                                 MergeCombiners mergeCombiners, const PartitionChoice& partitions,
-                                                bool mapSideCombine, const char* name, Where where) {
+                                                MapSide mapSideCombine, const char* name, Where where) {
     using V = OwnedValue<PlanT>;
     return combineWith(
         plan,
@@ -142,14 +152,14 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> reduceByKey(const PlanT& plan
                                                                Where where) {
     using V = OwnedValue<PlanT>;
     return combineByKey<V>(
-        plan, [](V value) { return value; }, f, f, partitions, true, name, where);
+        plan, [](V value) { return value; }, f, f, partitions, std::true_type{}, name, where);
 }
 
 template <class PlanT>
 RDD<std::pair<OwnedKey<PlanT>, std::vector<OwnedValue<PlanT>>>> groupByKey(const PlanT& plan,
                                                                            const PartitionChoice& partitions,
-                                                                           bool mapSideCombine, const char* name,
-                                                                           Where where) {
+                                                                           std::false_type mapSideCombine,
+                                                                           const char* name, Where where) {
     using V = OwnedValue<PlanT>;
     using C = std::vector<V>;
     return combineWith(plan,
@@ -210,7 +220,7 @@ RDD<std::pair<OwnedKey<PlanT>, int64_t>> countApproxDistinctByKey(const PlanT& p
                                sketch.add(PlacementHash<std::remove_cvref_t<decltype(value)>>{}(value));
                            },
                            [](HyperLogLog& sketch, const HyperLogLog& other) { sketch.merge(other); }),
-                       choose(partitions, {plan.node.get()}), true, "countApproxDistinctByKey", where)
+                       choose(partitions, {plan.node.get()}), std::true_type{}, "countApproxDistinctByKey", where)
         .mapValues([](const HyperLogLog& sketch) { return sketch.estimate(); }, where);
 }
 
@@ -695,7 +705,7 @@ RDD<Owned<typename PlanT::T>> distinct(const PlanT& plan, std::optional<int> n, 
     }
     return keys(combineByKey<bool>(
                     asKeys(plan, where).plan(), [](bool) { return true; }, [](bool, bool) { return true; },
-                    [](bool, bool) { return true; }, count, true, "distinct", where)
+                    [](bool, bool) { return true; }, count, std::true_type{}, "distinct", where)
                     .plan(),
                 where);
 }

@@ -56,11 +56,11 @@ RDD<T> makeRdd(std::shared_ptr<Node> node) {
 // ---- narrow
 
 template <template <class, class, class> class Step, class PlanT, class F>
-auto appendUserStep(const PlanT& plan, const char* name, F f, bool keepsPartitioner, Where where) {
+auto appendUserStep(const PlanT& plan, const char* name, F f, Where where) {
     using T = typename PlanT::T;
     using Raw = typename PlanT::Stage::Raw;
     return narrow(appendStep(
-        plan, name, CallSite::from(where), keepsPartitioner,
+        plan, name, CallSite::from(where),
         [&](const RddBase* op) {
             return Step<T, Raw, F>{UserFunction<T, Raw, F>(f), op};
         },
@@ -71,30 +71,30 @@ auto appendUserStep(const PlanT& plan, const char* name, F f, bool keepsPartitio
 
 template <class PlanT, class F>
 auto map(const PlanT& plan, const char* name, F f, Where where) {
-    return appendUserStep<MapStep>(plan, name, std::move(f), false, where);
+    return appendUserStep<MapStep>(plan, name, std::move(f), where);
 }
 template <class PlanT, class F>
 auto flatMap(const PlanT& plan, F f, Where where) {
-    return appendUserStep<FlatMapStep>(plan, "flatMap", std::move(f), false, where);
+    return appendUserStep<FlatMapStep>(plan, "flatMap", std::move(f), where);
 }
 template <class PlanT, class F>
 auto filter(const PlanT& plan, F f, Where where) {
-    return appendUserStep<FilterStep>(plan, "filter", std::move(f), true, where);
+    return appendUserStep<FilterStep>(plan, "filter", std::move(f), where);
 }
 template <class PlanT, class F>
 auto collectPartial(const PlanT& plan, F f, Where where) {
-    return appendUserStep<CollectStep>(plan, "collect", std::move(f), false, where);
+    return appendUserStep<CollectStep>(plan, "collect", std::move(f), where);
 }
 template <class PlanT, class F>
 auto keyBy(const PlanT& plan, F f, Where where) {
-    return appendUserStep<KeyByStep>(plan, "keyBy", std::move(f), false, where);
+    return appendUserStep<KeyByStep>(plan, "keyBy", std::move(f), where);
 }
 template <class U, class PlanT, class F>
 auto flatMapEmit(const PlanT& plan, F f, Where where) {
     using T = typename PlanT::T;
     using Raw = typename PlanT::Stage::Raw;
     return narrow(appendStep(
-        plan, "flatMap", CallSite::from(where), false,
+        plan, "flatMap", CallSite::from(where),
         [&](const RddBase* op) {
             return EmitStep<U, T, Raw, F>{UserFunction<T, Raw, F>(f), op};
         },

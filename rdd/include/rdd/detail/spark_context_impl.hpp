@@ -155,7 +155,7 @@ inline TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, con
     const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
         lines, lines, detail::identityStage<std::string_view>()};
     const auto make = [](const RddBase*) { return detail::ToStringStep{}; };
-    return TextRDD(detail::appendStep(source, operatorName, callSite, false, make, make));
+    return TextRDD(detail::appendStep(source, operatorName, callSite, make, make));
 }
 
 template <class T>

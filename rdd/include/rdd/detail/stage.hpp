@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -95,6 +96,7 @@ template <class T, class Raw, class F>
 struct MapStep {
     using Out = std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
 
     UserFunction<T, Raw, F> f;
@@ -110,6 +112,7 @@ template <class T, class Raw, class F>
 struct FilterStep {
     using Out = T;
     using OutRaw = Raw;
+    static constexpr bool kKeepsPartitioner = true;
     static constexpr bool kInPlace = true;
 
     UserFunction<T, Raw, F> f;
@@ -126,6 +129,7 @@ struct FlatMapStep {
     using Range = std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>;
     using Out = std::ranges::range_value_t<std::remove_cvref_t<Range>>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
     // Elements of a container that the function returned by value belong to nobody else.
     static constexpr bool kMayMove = !std::is_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>> &&
@@ -152,6 +156,7 @@ template <class U, class T, class Raw, class F>
 struct EmitStep {
     using Out = U;
     using OutRaw = U;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = kIsView<U> && kKeepsInput<T, Raw, F>;
 
     UserFunction<T, Raw, F> f;
@@ -176,6 +181,7 @@ template <class T, class Raw, class F>
 struct CollectStep {
     using Out = typename std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>::value_type;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
 
     UserFunction<T, Raw, F> f;
@@ -193,6 +199,7 @@ struct KeyByStep {
     using Key = std::remove_cvref_t<std::invoke_result_t<F&, ArgumentOf<T, Raw, F>>>;
     using Out = std::pair<Key, T>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = kIsView<Out> && kKeepsInput<T, Raw, F>;
 
     UserFunction<T, Raw, F> f;
@@ -215,6 +222,7 @@ struct MapValuesStep {
     using Value = std::remove_cvref_t<std::invoke_result_t<F&, const typename P::second_type&>>;
     using Out = std::pair<Key, Value>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = true;
     static constexpr bool kInPlace = kIsView<Out>;
 
     F f;
@@ -234,6 +242,7 @@ struct FlatMapValuesStep {
     using Value = std::ranges::range_value_t<std::remove_cvref_t<Range>>;
     using Out = std::pair<Key, Value>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = true;
     static constexpr bool kInPlace = kIsView<Out>;
 
     F f;
@@ -250,6 +259,7 @@ template <class P, int kIndex>
 struct ComponentStep {
     using Out = std::tuple_element_t<kIndex, P>;
     using OutRaw = Out;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = true;
 
     template <class In, class Emit>
@@ -262,6 +272,7 @@ struct ComponentStep {
 struct ToStringStep {
     using Out = std::string;
     using OutRaw = std::string_view;
+    static constexpr bool kKeepsPartitioner = false;
     static constexpr bool kInPlace = true;
 
     template <class In, class Emit>
@@ -276,6 +287,7 @@ struct ToStringStep {
 template <class S>
 struct IdentityStage {
     using Raw = S;
+    static constexpr bool kMayBePlaced = true;
     // What is emitted, or what the emitted views point to, lives in the source's chunk.
     static constexpr bool kInSourceChunk = true;
 
@@ -289,6 +301,8 @@ struct IdentityStage {
 template <class First, class Step>
 struct FusedStage {
     using Raw = typename Step::OutRaw;
+    // False when the last step drops the partitioner: then nobody asks whether the result is placed as wanted already.
+    static constexpr bool kMayBePlaced = Step::kKeepsPartitioner;
     // A step that receives a prvalue of an owning type from the step before makes views into a temporary.
     static constexpr bool kInSourceChunk = Step::kInPlace && First::kInSourceChunk;
 
@@ -434,41 +448,33 @@ struct Plan {
     std::shared_ptr<RddNode<S>> source;
     std::shared_ptr<const Stage> stage;
 
-    /// Into how many splits `driveSplit` cuts a partition.
+    /// Into how many splits `drive` can cut a partition.
     int splitCount(int partition) const {
         return hasEdge(node.get(), source.get()) ? 1 : source->splitCount(partition);
     }
 
-    /// As `drive` for one split.
+    /// Calls `sink` for every element of a partition (or of one of its splits), in order, inside the fused loop. What
+    /// it gets is of type `T` or, for text, a view; it must not be kept beyond the call unless converted to `Owned<T>`.
     template <class Sink>
-    void driveSplit(int partition, int split, TaskContext& context, Sink&& sink) const {
-        if (splitCount(partition) == 1) return drive(partition, context, std::forward<Sink>(sink));
-        run(source->splitIterator(partition, split, context), context, sink);
-    }
-
-    /// Calls `sink` for every element of a partition, in order, inside the fused loop. What it gets is of type `T` or,
-    /// for text, a view; it must not be kept beyond the call unless converted to `Owned<T>`.
-    template <class Sink>
-    void drive(int partition, TaskContext& context, Sink&& sink) const {
+    void drive(int partition, TaskContext& context, Sink&& sink, std::optional<int> split = std::nullopt) const {
         if constexpr (!IsIdentity<Stage>::value) {
             if (!hasEdge(node.get(), source.get())) {
-                return run(source->iterator(partition, context), context, sink);
+                Stage copy(*stage);
+                pull(split ? source->splitIterator(partition, *split, context) : source->iterator(partition, context),
+                     context, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
+                return;
             }
         }
-        CursorPtr<T> cursor = node->iterator(partition, context);
-        for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
-            context.checkCancelled();
-            forEachIn(chunk, sink);
-        }
+        pull(split ? node->splitIterator(partition, *split, context) : node->iterator(partition, context), context,
+             sink);
     }
 
 private:
-    template <class Sink>
-    void run(CursorPtr<S> cursor, TaskContext& context, Sink&& sink) const {
-        Stage copy(*stage);
-        for (Chunk<S> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+    template <class U, class F>
+    static void pull(CursorPtr<U> cursor, TaskContext& context, F&& f) {
+        for (Chunk<U> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
             context.checkCancelled();
-            forEachIn(chunk, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
+            forEachIn(chunk, f);
         }
     }
 };
@@ -480,25 +486,27 @@ auto driveSplits(const PlanT& plan, TaskContext& context, const PerSplit& perSpl
     const int partition = context.partitionId();
     const int count = plan.splitCount(partition);
     const auto runSplit = [&](int split, TaskContext& part) {
-        return perSplit([&](auto&& sink) { plan.driveSplit(partition, split, part, sink); }, part);
+        return perSplit(
+            [&](auto&& sink) { plan.drive(partition, part, sink, count > 1 ? std::optional(split) : std::nullopt); },
+            part);
     };
-    std::vector<decltype(runSplit(0, context))> results;
-    if (count == 1) {
-        results.push_back(runSplit(0, context));
-        return results;
-    }
-    results.resize(static_cast<std::size_t>(count));
-    context.core().runSplits(context, count, [&](int split, TaskContext& part) {
+    std::vector<decltype(runSplit(0, context))> results(static_cast<std::size_t>(count));
+    const std::function<void(int, TaskContext&)> body = [&](int split, TaskContext& part) {
         results[static_cast<std::size_t>(split)] = runSplit(split, part);
-    });
+    };
+    if (count == 1) {
+        body(0, context);
+    } else {
+        context.core().runSplits(context, count, body);
+    }
     return results;
 }
 
 /// Adds a step to a plan. `makeStep(op)` makes it for a given node and element form.
 /// `FusedStep` acts on what the stage so far emits, `LastStep` on stored elements of the parent's type.
 template <class PlanT, class MakeFused, class MakeLast>
-auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, bool keepsPartitioner,
-                MakeFused makeFused, MakeLast makeLast) {
+auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, MakeFused makeFused,
+                MakeLast makeLast) {
     using P = typename PlanT::T;
     using S = typename PlanT::S;
     using FusedStep = decltype(makeFused(static_cast<const RddBase*>(nullptr)));
@@ -509,7 +517,7 @@ auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, 
     using Stage = FusedStage<typename PlanT::Stage, FusedStep>;
     using Node = NarrowNode<S, Stage, P, LastStep>;
     auto node = std::make_shared<Node>(plan.node, plan.source, operatorName, callSite,
-                                       keepsPartitioner ? plan.node->partitioner() : std::nullopt);
+                                       FusedStep::kKeepsPartitioner ? plan.node->partitioner() : std::nullopt);
     auto stage = std::make_shared<const Stage>(Stage{*plan.stage, makeFused(node.get())});
     if constexpr (std::is_same_v<Stage, FusedStage<IdentityStage<P>, LastStep>>) {
         node->setStages(stage, stage);
