@@ -93,7 +93,23 @@ private:
     }
 
     CursorPtr<std::string_view> doCompute(int partition, TaskContext& context) const override {
+        return cursorOver(split(partition), context);
+    }
+
+    int doSplitCount(int partition) const override {
+        // Far more than what is kept of it: each split combines in a table of its own.
+        constexpr uint64_t kBytesPerSplit = uint64_t{128} << 20;
         const FileSplit& part = split(partition);
+        return isCompressed(part.file.path) ? 1 : static_cast<int>(std::max<uint64_t>(part.length / kBytesPerSplit, 1));
+    }
+    CursorPtr<std::string_view> doComputeSplit(int partition, int index, TaskContext& context) const override {
+        const FileSplit& whole = split(partition);
+        const auto [begin, end] =
+            sliceBounds(whole.length, static_cast<size_t>(index), static_cast<size_t>(doSplitCount(partition)));
+        return cursorOver({whole.file, whole.start + begin, end - begin}, context);
+    }
+
+    CursorPtr<std::string_view> cursorOver(const FileSplit& part, TaskContext& context) const {
         const std::string& path = part.file.path;
         if (isCompressed(path)) {
             return std::make_unique<LineCursor>(context, openContents(part.file), path, 0, LineReader::kToTheEnd,
