@@ -127,7 +127,8 @@ StreamingCore::StreamingCore(SparkContext context, Duration batch)
       listenerBus("streaming-listeners", static_cast<std::size_t>(std::max<int64_t>(
                                              1, conf.getLong("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
       graph(batch),
-      receiverTracker(conf, clock, std::shared_ptr<ReceiverEvents>(std::shared_ptr<void>(), this)),
+      receiverTracker(conf, clock, std::shared_ptr<ReceiverEvents>(std::shared_ptr<void>(), this),
+                      memoryBlockStore(conf, batchDuration)),
       jobScheduler(*this),
       jobGenerator(*this) {
     if (batch <= Duration(0)) {

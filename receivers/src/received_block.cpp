@@ -1,9 +1,12 @@
 #include "receivers/received_block.hpp"
 
+#include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <unistd.h>
 #include <utility>
 
 namespace dstream {
@@ -89,6 +92,19 @@ private:
 
 std::shared_ptr<ReceivedBlockStore> memoryBlockStore(int64_t maxBytes) {
     return std::make_shared<MemoryBlockStore>(maxBytes);
+}
+
+std::shared_ptr<ReceivedBlockStore> memoryBlockStore(const SparkConf& conf, Duration batchInterval) {
+    constexpr int64_t kMebibyte = int64_t{1} << 20;
+    const int64_t memoryBytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+    const int64_t most = std::max(128 * kMebibyte, memoryBytes / 4);
+    const int64_t intervalMs = std::clamp<int64_t>(batchInterval.milliseconds(), 0, 3'600'000);
+    const int64_t usual = std::clamp(512 * kMebibyte / 1000 * intervalMs, 128 * kMebibyte, most);
+    const int64_t maxBytes = conf.getSizeAsBytes("dstream.receiver.maxStoredBytes", usual);
+    if (maxBytes <= 0) {
+        throw IllegalArgumentException("dstream.receiver.maxStoredBytes must be positive: " + std::to_string(maxBytes));
+    }
+    return memoryBlockStore(maxBytes);
 }
 
 }  // namespace dstream

@@ -16,7 +16,6 @@ namespace {
 
 constexpr const char* kComponent = "receivers";
 constexpr int64_t kStopTimeoutMs = 10'000;
-constexpr int64_t kMaxStoredBytes = int64_t{512} << 20;
 
 std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const SparkConf& conf,
                                                                      std::shared_ptr<Clock> clock,
@@ -24,12 +23,7 @@ std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const Spark
     auto environment = std::make_shared<detail::SupervisorEnvironment>();
     environment->conf = conf;
     environment->clock = std::move(clock);
-    const int64_t maxStoredBytes = conf.getSizeAsBytes("dstream.receiver.maxStoredBytes", kMaxStoredBytes);
-    if (maxStoredBytes <= 0) {
-        throw IllegalArgumentException("dstream.receiver.maxStoredBytes must be positive: " +
-                                       std::to_string(maxStoredBytes));
-    }
-    environment->store = store ? std::move(store) : memoryBlockStore(maxStoredBytes);
+    environment->store = store ? std::move(store) : memoryBlockStore(conf, Seconds(1));
     environment->generator = detail::BlockGeneratorSettings::from(conf);
     environment->restartDelayMs = conf.getInt("spark.streaming.receiverRestartDelay", 2000);
     if (environment->restartDelayMs < 0) {

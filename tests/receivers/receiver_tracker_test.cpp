@@ -387,6 +387,23 @@ TEST_F(ReceiverTrackerTest, AStopKeepsWhatWaitsForRoomAndALoadedBlockKeepsItsRoo
     EXPECT_EQ(third.get()->load()->sizeBytes(), 80U);
 }
 
+TEST_F(ReceiverTrackerTest, TheRoomForBlocksFollowsTheBatchIntervalOrTheSetting) {
+    const auto conf = SparkConf().set("dstream.receiver.maxStoredBytes", "0");
+    EXPECT_THROW(memoryBlockStore(conf, Seconds(1)), IllegalArgumentException);
+    struct Large final : Block {
+        size_t sizeBytes() const override { return size_t{128} << 20; }
+        std::optional<int64_t> numRecords() const override { return 0; }
+    };
+    const auto store = memoryBlockStore(SparkConf(), Milliseconds(1));
+    const auto first = store->store({0, 1}, std::make_shared<Large>(), StorageLevel::MEMORY_ONLY);
+    auto second = std::async(std::launch::async, [&] {
+        return store->store({0, 2}, std::make_shared<Large>(), StorageLevel::MEMORY_ONLY);
+    });
+    EXPECT_EQ(second.wait_for(std::chrono::milliseconds(10)), std::future_status::timeout);
+    store->stopWaiting();
+    EXPECT_NE(second.get(), nullptr);
+}
+
 TEST_F(ReceiverTrackerTest, RefusesToForgetTheFuture) {
     makeTracker();
     EXPECT_THROW(tracker_->cleanupOldBlocksAndBatches(Time(1000)), IllegalArgumentException);

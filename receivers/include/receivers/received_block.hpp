@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/block.hpp"
+#include "rdd/spark_conf.hpp"
 #include "rdd/storage_level.hpp"
 #include "rdd/time.hpp"
 
@@ -66,6 +67,11 @@ public:
 /// Makes a store that keeps blocks in memory as they are. When their bytes would exceed `maxBytes`, storing waits until
 /// blocks have been processed and freed; a single block always fits.
 std::shared_ptr<ReceivedBlockStore> memoryBlockStore(int64_t maxBytes = std::numeric_limits<int64_t>::max());
+
+/// The same with the bytes that dstream.receiver.maxStoredBytes allows. Default: what arrives within a batch interval
+/// at 512 MiB/s, at least 128 MiB, at most a quarter of the machine's memory.
+/// @throws IllegalArgumentException  when the setting is not positive
+std::shared_ptr<ReceivedBlockStore> memoryBlockStore(const SparkConf& conf, Duration batchInterval);
 
 using BlocksByStream = std::map<int, std::vector<ReceivedBlockInfo>>;
 

@@ -20,7 +20,7 @@ namespace dstream {
 class ReceiverTracker {
 public:
     /// @param events  hears of receivers; may be null
-    /// @param store   keeps the blocks; null: memoryBlockStore() of dstream.receiver.maxStoredBytes (512m)
+    /// @param store   keeps the blocks; null: memoryBlockStore() for batches of a second
     /// @param log     makes additions and allocations durable; may be null
     /// @throws IllegalArgumentException  for wrong receiver settings
     ReceiverTracker(const SparkConf& conf, std::shared_ptr<Clock> clock,
