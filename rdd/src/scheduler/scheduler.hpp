@@ -105,7 +105,8 @@ public:
     void stop();
     /// Runs the splits of a task's partition, with the help of idle slots.
     void runSplits(TaskContext& task, int count, const SplitPool::Body& body) {
-        splits_.run(task, count, body, [this](int pieces) { executor_->wake(pieces); });
+        // A slot that wakes others is taken to run one piece itself; this one runs a split that is not counted here.
+        splits_.run(task, count, body, [this](int pieces) { executor_->wake(pieces + 1); });
     }
     /// True in a task and in a callback of a job: here waiting for a job would wait for ever.
     bool onEngineThread() const { return strand_.isCurrent() || executor_->onSlot(); }
