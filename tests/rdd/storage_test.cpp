@@ -319,6 +319,28 @@ TEST(ResourceTest, Row46AThousandContextsLeaveNeitherFilesNorThreads) {
     EXPECT_EQ(threads(), threadsBefore);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which map more than any limit
+TEST(ResourceTest, Row46ARunOutOfThreadsIsAnErrorThatSaysSo) {
+    int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+    rlimit little = before;
+    little.rlim_cur = static_cast<rlim_t>(pages * 4096 + (64 << 20));
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &little), 0);
+    std::string message;
+    try {
+        SparkContext sc(conf("local[1000]"));
+    } catch (const SparkException& error) {
+        message = error.what();
+    }
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+    EXPECT_THAT(message, HasSubstr("asks for 1000 threads"));
+    SparkContext sc(conf());
+    EXPECT_EQ(sc.parallelize(numbers(3), 2).count(), 3);
+}
+#endif
+
 TEST(ResourceTest, Row46ARunOutOfFileDescriptorsIsAnErrorThatSaysSo) {
     testsupport::TemporaryDirectory directory;
     SparkContext sc(conf().set("spark.local.dir", directory.path()).set("dstream.memory.limit", "0"));

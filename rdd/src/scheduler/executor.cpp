@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -16,8 +17,15 @@ namespace {
 class ThreadExecutor final : public Executor {
 public:
     ThreadExecutor(int slots, RunNext runNext) : slots_(slots), runNext_(std::move(runNext)) {
-        threads_.reserve(static_cast<std::size_t>(slots));
-        for (int i = 0; i < slots; ++i) threads_.emplace_back([this] { run(); });
+        try {
+            threads_.reserve(static_cast<std::size_t>(slots));
+            for (int i = 0; i < slots; ++i) threads_.emplace_back([this] { run(); });
+        } catch (const std::exception& error) {
+            const std::size_t started = threads_.size();
+            stop();
+            throw SparkException("the master asks for " + std::to_string(slots) + " threads, the system gave " +
+                                 std::to_string(started) + " (" + error.what() + "); ask for fewer or raise its limits");
+        }
     }
     ~ThreadExecutor() override { stop(); }
 
