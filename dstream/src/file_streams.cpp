@@ -153,9 +153,8 @@ void FileSelector::forgetBefore(Time time) {
 
 TextDStream StreamingContext::textFileStream(const std::string& directory, std::source_location site) const {
     auto make = [site](const SparkContext& sc, const std::vector<std::string>& files) {
-        std::vector<std::shared_ptr<RddNode<std::string_view>>> lines;
-        for (const std::string& file : files) lines.push_back(sc.textFile(file, 1, site).plan().source);
-        return TextRDD::of(detail::unionAll<std::string_view>(sc.core(), std::move(lines), site).node(), "textFileStream",
+        // One partition a file; one that has vanished fails by its name when the others are read.
+        return TextRDD::of(detail::linesOfFiles(sc.core(), files, 1, "textFileStream", site), "textFileStream",
                            CallSite::from(site));
     };
     using Node = detail::FileNode<TextRDD, decltype(make)>;
