@@ -1,12 +1,9 @@
 // Counts the words of text files: word_count PATH [TOP]
-#include <dstream/dstream.hpp>
+#include "word_count.hpp"
 
-#include <functional>
 #include <iostream>
 #include <string>
-#include <string_view>
 #include <tuple>
-#include <utility>
 
 using namespace dstream;
 
@@ -16,10 +13,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     SparkContext sc(SparkConf().setAppName("word_count").setMaster("local[2]"));
-    auto counts = sc.textFile(argv[1])
-                      .flatMap([](std::string_view line) { return splitWords(line); })
-                      .map([](std::string_view word) { return std::pair(word, int64_t{1}); })
-                      .reduceByKey(std::plus<>{});
+    auto counts = countWords(sc.textFile(argv[1]));
     auto most = counts.top(argc > 2 ? std::stoi(argv[2]) : 10, [](const auto& a, const auto& b) {
         return std::tuple(a.second, b.first) < std::tuple(b.second, a.first);  // by count, then by word
     });
