@@ -1,0 +1,251 @@
+"""Measures workloads, each alternating with its limit program in the same run, and checks every result.
+
+    run.py W1 W5 W7 micro [--json FILE] [--rounds N] [--long]
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "release" / "bin"
+DATA = ROOT / "build" / "bench-data"
+
+# name: bytes asked for, bytes written, how its SHA-256 starts, lines, words, different words
+TEXTS = {
+    "text10": (10_000_000, 10_000_035, "db20ec51d5e51d1a", 139_787, 1_397_870, 88_207),
+    "text100": (100_000_000, 100_000_036, "663dfee1a5162fe4", 1_398_036, 13_980_360, 100_000),
+    "text500": (500_000_000, 500_000_005, "0f99b9f047e766dd", 6_989_762, 69_897_620, 100_000),
+}
+W1_VARIANTS = ("view", "string", "struct-key", "filter+mapValues")
+W5_INTERVALS_MS = (500, 200, 100, 50, 20, 10, 5, 2, 1)
+
+
+class WrongResult(Exception):
+    pass
+
+
+def text(name):
+    """The path of a text, generated once; its bytes are checked each time."""
+    size, exact, sha, *_ = TEXTS[name]
+    path = DATA / f"{name}.txt"
+    if not path.exists() or path.stat().st_size != exact:
+        DATA.mkdir(parents=True, exist_ok=True)
+        note(f"generating {path.name}")
+        fresh = path.with_suffix(".new")
+        subprocess.run([BUILD / "gen_text", "text", str(size), fresh], check=True, stderr=subprocess.DEVNULL)
+        fresh.rename(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if not digest.hexdigest().startswith(sha):
+        raise WrongResult(f"{path} is damaged: its SHA-256 should start with {sha}; delete it to have it written again")
+    return path
+
+
+def note(message):
+    print(f"== {message}", file=sys.stderr, flush=True)
+
+
+def program(*command):
+    """Runs a program and returns its lines as {first word: [[other words], ...]}."""
+    command = [str(part) for part in command]
+    command[0] = str(BUILD / command[0])
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode != 0:
+        raise WrongResult(f"{' '.join(command)} ended with {run.returncode}")
+    lines = {}
+    for line in run.stdout.splitlines():
+        word, *rest = line.split()
+        lines.setdefault(word, []).append(rest)
+    return lines
+
+
+def samples(lines, expected, what):
+    """(wall, cpu) of each repetition, all of which must have given the expected result."""
+    result = []
+    for wall, cpu, value in lines["SAMPLE"]:
+        if int(value) != expected:
+            raise WrongResult(f"{what}: expected {expected}, found {value}")
+        result.append((float(wall), float(cpu)))
+    return result
+
+
+def alternate(rounds, what, ours, limit, expected):
+    """A B A B ...: the samples of both sides, and the most memory of ours in MB."""
+    mine, best, peak = [], [], 0.0
+    for _ in range(rounds):
+        lines = program(*ours)
+        mine += samples(lines, expected, what)
+        peak = max([peak] + [int(kb) / 1024 for (kb,) in lines.get("PEAK_KB", [])])
+        if limit:
+            best += [wall for wall, _ in samples(program(*limit), expected, f"limit of {what}")]
+    return mine, best, peak
+
+
+def figure(name, variant, unit, ours, limit, higher_is_better, low, high, n, cpu, peak):
+    ratio = None
+    if limit:
+        ratio = ours / limit if higher_is_better else limit / ours
+    return {
+        "id": name, "variant": variant, "unit": unit, "ours": ours, "limit": limit, "ratio": ratio, "n": n,
+        "min": low, "max": high, "cpu_s": cpu, "peak_rss_mb": peak,
+    }
+
+
+def timed(name, variant, mine, best, peak, amount=None, unit="s", scale=1.0):
+    """A figure of seconds, or of `amount` (in the unit) a second."""
+    walls = sorted(wall for wall, _ in mine)
+    cpu = statistics.median(cpu for _, cpu in mine)
+    ours, limit = statistics.median(walls), statistics.median(best) if best else None
+    value = (lambda s: amount / s) if amount else (lambda s: s * scale)
+    low, high = sorted((value(walls[0]), value(walls[-1])))
+    return figure(name, variant, unit, value(ours), value(limit) if limit else None, bool(amount), low, high, len(walls), cpu,
+                  round(peak, 1))
+
+
+def w1(options):
+    for name, warm_up, batches, limit_reps in (("text10", 15, 20, 10), ("text100", 5, 10, 5)):
+        _, size, _, lines, words, distinct = TEXTS[name]
+        path = text(name)
+        for variant in W1_VARIANTS:
+            # The plain name is that of the large text.
+            label = variant if name == "text100" else f"{variant} {name}"
+            mine, best, peak = alternate(options.rounds, f"W1 {label}", ("workload_w1", path, variant, warm_up, batches),
+                                         ("limit_word_count", path, limit_reps), distinct)
+            row = timed("W1", label, mine, best, peak, words / 1e6, "M words/s")
+            seconds = words / 1e6 / row["ours"]
+            yield row, f"{seconds * 1e3:.1f} ms a batch, {lines / seconds / 1e6:.2f} M lines/s, {size / seconds / 1e6:.0f} MB/s"
+
+
+def w5_holds(lines, interval):
+    """Whether no batch was lost and the delay did not grow over the second half of the run."""
+    done, expected = (int(word) for word in lines["BATCHES"][0])
+    third, fourth = (float(mean) for mean, _ in lines["DELAY_MS"][2:4])
+    if lines["ROWS"] != [["10"]]:
+        raise WrongResult(f"W5 at {interval} ms: expected 10 rows, found {lines['ROWS'][0][0]}")
+    # Scheduling delays are whole milliseconds.
+    return done >= expected * 0.95 - 2 and fourth <= third + max(1.0, 0.1 * interval)
+
+
+def w5(options):
+    mine, _, peak = alternate(options.rounds, "W5 driven", ("workload_w5", "driven", 200, 200), None, 10)
+    row = timed("W5", "driven", mine, [], peak, unit="ms a batch", scale=1e3)
+    yield row, f"{row['cpu_s'] * 1e6:.0f} us of CPU a batch"
+
+    held, notes, peak, cpu = [], [], 0.0, None
+    for interval in W5_INTERVALS_MS:
+        lines = program("workload_w5", "real", interval, 4)
+        if w5_holds(lines, interval):
+            held.append(interval)
+            cpu = float(lines["CPU"][0][0]) / max(1, int(lines["BATCHES"][0][0]))
+            share = float(lines["CPU"][0][0]) / float(lines["CPU"][0][1])
+            notes.append(f"{interval}: {share:.1%}")
+        else:
+            notes.append(f"{interval}: not held")
+        peak = max(peak, int(lines["PEAK_KB"][0][0]) / 1024)
+    smallest = min(held, default=None)
+    yield (figure("W5", "real clock", "ms interval", smallest, None, False, smallest, max(held, default=None), len(W5_INTERVALS_MS),
+                  cpu, round(peak, 1)), "of a core at ms " + ", ".join(notes))
+    if options.long:
+        lines = program("workload_w5", "real", 1, 60)
+        quarters = [float(mean) for mean, _ in lines["DELAY_MS"]]
+        worst = max(float(most) for _, most in lines["DELAY_MS"])
+        cpu, wall = (float(word) for word in lines["CPU"][0])
+        done, expected = lines["BATCHES"][0]
+        held = "held" if w5_holds(lines, 1) else "NOT held"
+        yield (figure("W5", "1 ms for a minute", "ms scheduling delay", quarters[3], None, False, min(quarters), worst, int(done),
+                      cpu / max(1, int(done)), round(int(lines["PEAK_KB"][0][0]) / 1024, 1)),
+               f"{held}: {done} of {expected} batches, {cpu / wall:.1%} of a core, delay by quarter {quarters}")
+
+
+def w7a(options):
+    path = text("text500")
+    mine, best, peak = alternate(options.rounds, "W7a", ("workload_w7a", path, 2), ("limit_word_count", path, 2), TEXTS["text500"][5])
+    yield timed("W7a", "textFile word count", mine, best, peak), f"{TEXTS['text500'][1] / statistics.median(w for w, _ in mine) / 1e6:.0f} MB/s"
+
+
+def w7b(options):
+    mine, best, peak = alternate(options.rounds, "W7b", ("workload_w7b", 3), ("limit_sort_by_key", 3), 10_000_000)
+    yield timed("W7b", "sortByKey", mine, best, peak), ""
+
+
+def w7c(options):
+    mine, best, peak = alternate(options.rounds, "W7c", ("workload_w7c", 5), ("limit_join", 5), 2_000_874)
+    yield timed("W7c", "join", mine, best, peak), ""
+
+
+def micro(options):
+    """Hot kernels beside loops written by hand: nanoseconds an item, and the ratio to the hand-written one."""
+    for path in sorted(BUILD.glob("*_bench")):
+        run = subprocess.run([path, "--benchmark_format=json", f"--benchmark_repetitions={max(3, options.rounds)}",
+                              "--benchmark_enable_random_interleaving=true", "--benchmark_min_time=0.2"],
+                             stdout=subprocess.PIPE, text=True, check=True)
+        times = {}
+        for entry in json.loads(run.stdout)["benchmarks"]:
+            if entry["run_type"] == "iteration":
+                cpu = 1e9 / entry["items_per_second"]
+                times.setdefault(entry["run_name"].split("/")[0], []).append(cpu)
+        for name, all_times in times.items():
+            # `wordCount` is measured against `wordCountByHand`.
+            if name.endswith("ByHand"):
+                continue
+            ours, by_hand = statistics.median(all_times), times.get(name + "ByHand")
+            limit = statistics.median(by_hand) if by_hand else None
+            yield (figure("micro", name, "ns an item", ours, limit, False, min(all_times), max(all_times), len(all_times), None, None),
+                   "")
+
+
+WORKLOADS = {"W1": (w1,), "W5": (w5,), "W7": (w7a, w7b, w7c), "W7a": (w7a,), "W7b": (w7b,), "W7c": (w7c,), "micro": (micro,)}
+
+
+def table(rows):
+    def show(value):
+        return "-" if value is None else f"{value:.4g}"
+
+    head = ("id", "variant", "unit", "ours", "limit", "ratio", "n", "min", "max", "cpu s", "peak MB", "")
+    cells = [head] + [
+        (r["id"], r["variant"], r["unit"], show(r["ours"]), show(r["limit"]), show(r["ratio"]), str(r["n"]), show(r["min"]),
+         show(r["max"]), show(r["cpu_s"]), show(r["peak_rss_mb"]), remark) for r, remark in rows
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    parser.add_argument("ids", nargs="+", choices=sorted(WORKLOADS), metavar="ID", help=", ".join(WORKLOADS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a line of JSON per figure")
+    parser.add_argument("--rounds", type=int, default=3, help="how often a workload and its limit take turns (3)")
+    parser.add_argument("--long", action="store_true", help="W5: hold 1 ms intervals for a minute too")
+    options = parser.parse_args()
+
+    rows, failures = [], []
+    for name in options.ids:
+        for workload in WORKLOADS[name]:
+            note(f"{workload.__name__.upper() if name != 'micro' else name} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
+            try:
+                for row, remark in workload(options):
+                    rows.append((row, remark))
+                    note(re.sub(r"\s+", " ", f"{row['id']} {row['variant']}: {row['ours']} {row['unit']} {remark}"))
+            except WrongResult as error:
+                failures.append(str(error))
+                note(f"FAILED: {error}")
+    if options.json:
+        options.json.write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
+    table(rows)
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
