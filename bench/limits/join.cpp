@@ -1,9 +1,10 @@
-// The limit of W7c: a chained hash join of 2,000,000 with 2,000,000 pairs, each thread half of the keys; rows are counted.
+// The limit of W7c: a chained hash join of 2,000,000 with 2,000,000 pairs, each thread half of the keys; rows are
+// counted.
 //   limit_join [reps=5]
+#include "limit.hpp"
+
 #include <cstdlib>
 #include <utility>
-
-#include "limit.hpp"
 
 int main(int argc, char** argv) {
     const u64 N = 2000000;

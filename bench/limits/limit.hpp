@@ -17,7 +17,9 @@ inline u64 mix(u64 z) {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
     return z ^ (z >> 31);
 }
-inline u64 draw(u64 seed, u64 i) { return mix(seed + (i + 1) * 0x9E3779B97F4A7C15ull); }
+inline u64 draw(u64 seed, u64 i) {
+    return mix(seed + (i + 1) * 0x9E3779B97F4A7C15ull);
+}
 
 inline void par(const std::function<void(int)>& f) {
     std::thread x([&] { f(1); });

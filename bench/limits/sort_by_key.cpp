@@ -1,12 +1,12 @@
 // The limit of W7b: 10,000,000 pairs of 32-bit integers sorted by their first.
 //   limit_sort_by_key [reps=5]
+#include "limit.hpp"
+
 #include <tbb/global_control.h>
 #include <tbb/parallel_sort.h>
 
 #include <cstdlib>
 #include <utility>
-
-#include "limit.hpp"
 
 int main(int argc, char** argv) {
     tbb::global_control g(tbb::global_control::max_allowed_parallelism, 2);

@@ -1,16 +1,15 @@
 // The limit of W1 and W7a: words of a mapped file counted in open addressing tables whose keys stay in the file.
 //   limit_word_count FILE [reps=5]
-#include <fcntl.h>
-#include <immintrin.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "limit.hpp"
 
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
+#include <immintrin.h>
 #include <string_view>
-
-#include "limit.hpp"
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 // Open addressing, power of two, stored 64-bit hash; keys stay in the input buffer.
 struct Map {

@@ -1,11 +1,11 @@
 // W1: the word count driven batch by batch over lines that lie in memory in two partitions.
 //   workload_w1 FILE view|string|struct-key|filter+mapValues WARM_UP BATCHES
-#include <dstream/testkit.hpp>
-#include <fstream>
-#include <iostream>
-
 #include "measure.hpp"
 #include "word_count/word_count.hpp"
+#include <dstream/testkit.hpp>
+
+#include <fstream>
+#include <iostream>
 
 using namespace dstream;
 

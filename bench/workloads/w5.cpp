@@ -1,12 +1,12 @@
 // W5: a job so small that only the engine is measured.
 //   workload_w5 driven WARM_UP BATCHES     batch by batch under the manual clock
 //   workload_w5 real INTERVAL_MS SECONDS   under the real clock; prints the scheduling delay over the run's quarters
-#include <dstream/testkit.hpp>
-#include <iostream>
-#include <mutex>
-
 #include "measure.hpp"
 #include "tiny_batches/tiny_batches.hpp"
+#include <dstream/testkit.hpp>
+
+#include <iostream>
+#include <mutex>
 
 using namespace dstream;
 

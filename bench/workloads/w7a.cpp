@@ -1,9 +1,9 @@
 // W7a: the words of a file, textFile to count.
 //   workload_w7a FILE REPETITIONS
-#include <iostream>
-
 #include "measure.hpp"
 #include "word_count/word_count.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

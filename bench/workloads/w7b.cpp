@@ -1,9 +1,9 @@
 // W7b: 10,000,000 generated pairs sorted by key, then counted.
 //   workload_w7b REPETITIONS
-#include <iostream>
-
 #include "measure.hpp"
 #include "sort_by_key/sort_by_key.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

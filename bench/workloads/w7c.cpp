@@ -1,9 +1,9 @@
 // W7c: two sets of 2,000,000 generated pairs joined, then counted.
 //   workload_w7c REPETITIONS
-#include <iostream>
-
 #include "join/join.hpp"
 #include "measure.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

@@ -1,6 +1,6 @@
-#include <iostream>
-
 #include "join.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

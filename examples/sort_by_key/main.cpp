@@ -1,6 +1,6 @@
-#include <iostream>
-
 #include "sort_by_key.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

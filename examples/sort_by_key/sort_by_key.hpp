@@ -1,7 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <dstream/dstream.hpp>
+
+#include <cstdint>
 #include <utility>
 
 /// A number that looks random and is the same on every machine: the i-th draw of a seed.

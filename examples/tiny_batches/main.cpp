@@ -1,6 +1,6 @@
-#include <iostream>
-
 #include "tiny_batches.hpp"
+
+#include <iostream>
 
 using namespace dstream;
 

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <dstream/dstream.hpp>
+
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>

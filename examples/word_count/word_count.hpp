@@ -1,7 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <dstream/dstream.hpp>
+
+#include <cstdint>
 #include <functional>
 #include <ranges>
 #include <string>
@@ -44,7 +45,7 @@ struct Term {
     bool operator==(const Term&) const = default;
     template <class Archive>
     void serialize(Archive& archive, unsigned) {
-        archive & text & length;
+        archive& text& length;
     }
 };
 
