@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -27,6 +29,13 @@ inline void par(const std::function<void(int)>& f) {
     x.join();
 }
 
+inline double cpuSeconds() {
+    rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
 /// Runs `f` once to warm up and then `reps` times, and prints the seconds each took with the result.
 inline void bench(int reps, const std::function<u64()>& f, const std::function<void()>& prep = {}) {
     const auto now = [] {
@@ -34,9 +43,11 @@ inline void bench(int reps, const std::function<u64()>& f, const std::function<v
     };
     for (int r = 0; r < reps + 1; ++r) {
         if (prep) prep();
-        const double begin = now();
+        const double begin = now(), cpu = cpuSeconds();
         const u64 result = f();
         const double end = now();
-        if (r > 0) std::printf("SAMPLE %.9f 0 %lu\n", end - begin, static_cast<unsigned long>(result));
+        if (r > 0) {
+            std::printf("SAMPLE %.9f %.6f %lu\n", end - begin, cpuSeconds() - cpu, static_cast<unsigned long>(result));
+        }
     }
 }

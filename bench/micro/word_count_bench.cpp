@@ -1,6 +1,7 @@
 // The word count's inner loop and its parts, against what one would write by hand. Items are words.
 #include "words.hpp"
 #include <rdd/rdd.hpp>
+#include <rdd/text.hpp>
 
 #include <benchmark/benchmark.h>
 

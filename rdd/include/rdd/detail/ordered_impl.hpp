@@ -11,17 +11,6 @@
 
 namespace dstream::detail {
 
-/// Runs `f` with the comparison for the direction: ascending or its reverse.
-template <class Compare>
-struct Directed {
-    Compare less;
-    bool ascending;
-    template <class A>
-    bool operator()(const A& a, const A& b) const {
-        return ascending ? less(a, b) : less(b, a);
-    }
-};
-
 template <class PlanT, class Compare>
 auto shuffleAndSort(const PlanT& plan, Partitioner partitioner, Compare compare, const char* name, Where where) {
     using K = OwnedKey<PlanT>;
@@ -57,8 +46,7 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> repartitionAndSort(const Plan
             plan.node, "repartitionAndSortWithinPartitions",
             [less](int, Iterator<P> part) {
                 std::vector<std::pair<K, V>> pairs = drain(part);
-                std::stable_sort(pairs.begin(), pairs.end(),
-                                 [&](const auto& a, const auto& b) { return less(a.first, b.first); });
+                stableSortByKey(pairs, less);
                 return pairs;
             },
             true, where);

@@ -2,6 +2,9 @@
 
 #include "rdd/detail/rdd_impl.hpp"
 
+#include <bit>
+#include <span>
+
 // Bodies of the operators of RDDs of pairs; declared, with their documentation, in pair_ops.hpp.
 
 namespace dstream::detail {
@@ -378,6 +381,94 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
 
 // ---- several inputs by key
 
+/// A row of one input, with a hash of its key. Small pairs lie in the row itself, others where they were read.
+template <class K, class V>
+struct KeyedRow {
+    using Pair = std::pair<K, V>;
+    static constexpr bool kHoldsPair = std::is_trivially_copyable_v<K> && std::is_trivially_copyable_v<V> &&
+                                       std::is_default_constructible_v<Pair> && sizeof(Pair) <= 32;
+
+    uint64_t hash;
+    std::conditional_t<kHoldsPair, Pair, const Pair*> place;
+
+    const Pair& pair() const {
+        if constexpr (kHoldsPair) {
+            return place;
+        } else {
+            return *place;
+        }
+    }
+};
+
+/// All rows of one partition of an input.
+template <class K, class V>
+class KeyedRows {
+public:
+    using Row = KeyedRow<K, V>;
+    using Pair = std::pair<K, V>;
+
+    /// Pairs that stay where they are as long as the blocks.
+    KeyedRows(std::vector<BlockPtr> blocks, TaskContext& context) : blocks_(std::move(blocks)) {
+        std::size_t total = 0;
+        for (const BlockPtr& block : blocks_) total += static_cast<const PairBlock<K, V>&>(*block).pairs.size();
+        rows_.reserve(total);
+        forEachInBlocks<K, V>(blocks_, context, [this](const Pair& pair, uint64_t hash) { add(pair, hash); });
+        if constexpr (Row::kHoldsPair) blocks_.clear();
+    }
+    explicit KeyedRows(std::vector<Pair> pairs) : pairs_(std::move(pairs)) {
+        rows_.reserve(pairs_.size());
+        for (const Pair& pair : pairs_) add(pair, PlacementHash<K>{}(pair.first));
+        if constexpr (Row::kHoldsPair) pairs_ = {};
+    }
+
+    std::size_t size() const { return rows_.size(); }
+
+    /// How many upper bits of the hash to cluster by, so that a table over one cluster stays in the cache.
+    unsigned clusterBits() const {
+        return std::min(static_cast<unsigned>(std::bit_width(rows_.size() / kClusterRows)), 9U);
+    }
+
+    /// Brings rows whose hashes begin with the same bits together; inside a cluster they keep their order.
+    void cluster(unsigned bits) {
+        ends_.assign(std::size_t{1} << bits, 0);
+        if (bits == 0) {
+            ends_[0] = rows_.size();
+            return;
+        }
+        const unsigned shift = 64 - bits;
+        for (const Row& row : rows_) ++ends_[row.hash >> shift];
+        std::size_t place = 0;
+        for (std::size_t& end : ends_) place += std::exchange(end, place);
+        std::vector<Row> clustered(rows_.size());
+        for (const Row& row : rows_) clustered[ends_[row.hash >> shift]++] = row;
+        rows_.swap(clustered);
+    }
+    std::span<const Row> clusterAt(std::size_t index) const {
+        const std::size_t begin = index == 0 ? 0 : ends_[index - 1];
+        return {rows_.data() + begin, ends_[index] - begin};
+    }
+    std::size_t numClusters() const { return ends_.size(); }
+
+    /// Lets the upper bits depend on all bits, whatever hash a user's type has.
+    static uint64_t spread(uint64_t hash) { return hash * 0x9E3779B97F4A7C15; }
+
+private:
+    static constexpr std::size_t kClusterRows = 8192;
+
+    void add(const Pair& pair, uint64_t hash) {
+        if constexpr (Row::kHoldsPair) {
+            rows_.push_back(Row{spread(hash), pair});
+        } else {
+            rows_.push_back(Row{spread(hash), &pair});
+        }
+    }
+
+    std::vector<BlockPtr> blocks_;
+    std::vector<Pair> pairs_;
+    std::vector<Row> rows_;
+    std::vector<std::size_t> ends_;
+};
+
 /// One input of an operator that brings equal keys together: read as it is where it is partitioned as wanted, else
 /// shuffled.
 template <class PlanT>
@@ -402,6 +493,14 @@ public:
         } else {
             plan_.drive(partition, context, [&](auto&& pair) { f(pair, PlacementHash<KeyIn<PlanT>>{}(pair.first)); });
         }
+    }
+    KeyedRows<K, V> rows(int partition, TaskContext& context) const {
+        if (shuffle_) return KeyedRows<K, V>(context.core().fetchShuffle(*shuffle_, partition, context), context);
+        std::vector<std::pair<K, V>> pairs;
+        plan_.drive(partition, context, [&](auto&& pair) {
+            pairs.push_back(convertElement<std::pair<K, V>>(std::forward<decltype(pair)>(pair)));
+        });
+        return KeyedRows<K, V>(std::move(pairs));
     }
     /// What a cursor has to keep of a chunk-wise reading.
     CursorPtr<std::pair<K, V>> cursor(int partition, TaskContext& context) const {
@@ -493,7 +592,7 @@ template <JoinKind kKind, class V, class W>
 using Joined = std::pair<std::conditional_t<kKind == JoinKind::kRight || kKind == JoinKind::kFull, std::optional<V>, V>,
                          std::conditional_t<kKind == JoinKind::kLeft || kKind == JoinKind::kFull, std::optional<W>, W>>;
 
-/// Joins a partition by a table of the left side, whose values of one key are chained, and a pass over the right one.
+/// Joins a partition by a table of the left side and a pass over the right one; a large left side cluster by cluster.
 template <JoinKind kKind, class LeftPlan, class RightPlan>
 class JoinNode final
     : public RddNode<std::pair<OwnedKey<LeftPlan>, Joined<kKind, OwnedValue<LeftPlan>, OwnedValue<RightPlan>>>> {
@@ -504,95 +603,130 @@ class JoinNode final
     using Pair = std::pair<K, Out>;
     static constexpr bool kKeepsLeft = kKind == JoinKind::kLeft || kKind == JoinKind::kFull;
     static constexpr bool kKeepsRight = kKind == JoinKind::kRight || kKind == JoinKind::kFull;
-    static constexpr uint32_t kEnd = UINT32_MAX;
-
-    struct Chain {
-        uint32_t head;
-        uint32_t tail;
-        bool matched;
-    };
-    struct Row {
-        V value;
-        uint32_t next;
-    };
 
     class JoinCursor final : public Cursor<Pair> {
     public:
-        JoinCursor(const JoinNode& node, int partition, TaskContext& context) : context_(context) {
-            node.left_.forEach(partition, context, [&](const auto& pair, uint64_t hash) {
-                const auto index = static_cast<uint32_t>(rows_.size());
-                rows_.push_back(Row{convertElement<V>(pair.second), kEnd});
-                table_.upsert(
-                    hash, pair.first,
-                    [&] {
-                        return Chain{index, index, false};
-                    },
-                    [&](Chain& chain) {
-                        rows_[chain.tail].next = index;
-                        chain.tail = index;
-                    });
-            });
-            right_ = node.right_.cursor(partition, context);
+        JoinCursor(const JoinNode& node, int partition, TaskContext& context)
+            : context_(context), left_(node.left_.rows(partition, context)), bits_(left_.clusterBits()) {
+            left_.cluster(bits_);
+            if (bits_ == 0) {
+                stream_ = node.right_.cursor(partition, context);
+            } else {
+                right_.emplace(node.right_.rows(partition, context)).cluster(bits_);
+            }
+            openCluster();
         }
 
     private:
+        static constexpr uint32_t kEnd = UINT32_MAX;
+
         Chunk<Pair> doNext() override {
             buffer_.clear();
             const std::size_t wanted = context_.chunkSize();
-            while (buffer_.size() < wanted) {
-                if (row_ != kEnd) {
-                    const auto& right = chunk_[position_ - 1];
-                    buffer_.push_back(Pair(right.first, Out(rows_[row_].value, right.second)));
-                    row_ = rows_[row_].next;
-                    continue;
-                }
-                if (position_ < chunk_.size) {
-                    const auto& right = chunk_[position_++];
-                    if (auto* entry = table_.find(PlacementHash<K>{}(right.first), right.first)) {
-                        entry->second.matched = true;
-                        row_ = entry->second.head;
-                    } else if constexpr (kKeepsRight) {
-                        buffer_.push_back(Pair(right.first, Out(std::nullopt, right.second)));
-                    }
-                    continue;
-                }
+            for (;;) {
                 if (right_) {
-                    context_.checkCancelled();
-                    chunk_ = right_->next();
-                    position_ = 0;
-                    if (!chunk_.empty()) continue;
-                    right_.reset();
+                    const auto rights = right_->clusterAt(cluster_);
+                    probe(
+                        wanted, rights.size(), [&](std::size_t i) -> auto& { return rights[i].pair(); },
+                        [&](std::size_t i) { return rights[i].hash; });
+                } else {
+                    while (buffer_.size() < wanted && !streamEnded_) {
+                        if (position_ == chunk_.size) {
+                            context_.checkCancelled();
+                            chunk_ = stream_->next();
+                            position_ = 0;
+                            streamEnded_ = chunk_.empty();
+                        }
+                        probe(
+                            wanted, chunk_.size, [&](std::size_t i) -> auto& { return chunk_[i]; },
+                            [&](std::size_t i) {
+                                return KeyedRows<K, V>::spread(PlacementHash<K>{}(chunk_[i].first));
+                            });
+                    }
                 }
-                if constexpr (kKeepsLeft) {
-                    if (nextUnmatched()) continue;
-                }
-                break;
+                if (buffer_.size() >= wanted) break;
+                if constexpr (kKeepsLeft) addUnmatched(wanted);
+                if (buffer_.size() >= wanted || ++cluster_ == left_.numClusters()) break;
+                context_.checkCancelled();
+                openCluster();
             }
+            cluster_ = std::min(cluster_, left_.numClusters() - 1);
             return Chunk<Pair>::ownedBy(buffer_.data(), buffer_.size());
         }
 
-        /// After the right side's end: one left row whose key met no right one.
-        bool nextUnmatched() {
-            auto& entries = table_.entries();
-            while (leftRow_ == kEnd) {
-                if (entry_ == entries.size()) return false;
-                const auto& chain = entries[entry_++].second;
-                if (!chain.matched) leftRow_ = chain.head;
+        /// Makes the table of the cluster: chains of row numbers in rising order.
+        void openCluster() {
+            rows_ = left_.clusterAt(cluster_);
+            const std::size_t size = std::bit_ceil(rows_.size() + 2);
+            shift_ = 64 - static_cast<unsigned>(std::countr_zero(size));
+            heads_.assign(size, kEnd);
+            next_.resize(rows_.size());
+            for (std::size_t i = rows_.size(); i-- > 0;) {
+                next_[i] = std::exchange(headOf(rows_[i].hash), static_cast<uint32_t>(i));
             }
-            buffer_.push_back(Pair(entries[entry_ - 1].first, Out(rows_[leftRow_].value, std::nullopt)));
-            leftRow_ = rows_[leftRow_].next;
-            return true;
+            if constexpr (kKeepsLeft) matched_.assign(rows_.size(), 0);
+            position_ = 0;
+            unmatched_ = 0;
+        }
+        // By the bits after those that chose the cluster.
+        uint32_t& headOf(uint64_t hash) { return heads_[(hash << bits_) >> shift_]; }
+
+        /// Joins right rows from `position_` on until there are enough results; a row's chain may be left half way.
+        template <class PairAt, class HashAt>
+        void probe(std::size_t wanted, std::size_t count, PairAt pairAt, HashAt hashAt) {
+            for (; position_ < count && buffer_.size() < wanted; ++position_) {
+                const auto& right = pairAt(position_);
+                const uint64_t hash = hashAt(position_);
+                if (!inChain_) {
+                    row_ = headOf(hash);
+                    found_ = false;
+                }
+                inChain_ = false;
+                while (row_ != kEnd) {
+                    const auto& left = rows_[row_];
+                    const uint32_t row = std::exchange(row_, next_[row_]);
+                    if (left.hash != hash || !sameKey(left.pair().first, right.first)) continue;
+                    if (buffer_.size() >= wanted) {
+                        row_ = row;
+                        inChain_ = true;
+                        return;
+                    }
+                    found_ = true;
+                    if constexpr (kKeepsLeft) matched_[row] = 1;
+                    buffer_.push_back(Pair(right.first, Out(left.pair().second, right.second)));
+                }
+                if constexpr (kKeepsRight) {
+                    if (!found_) buffer_.push_back(Pair(right.first, Out(std::nullopt, right.second)));
+                }
+            }
+        }
+
+        void addUnmatched(std::size_t wanted) {
+            for (; unmatched_ < rows_.size() && buffer_.size() < wanted; ++unmatched_) {
+                if (matched_[unmatched_]) continue;
+                const auto& left = rows_[unmatched_].pair();
+                buffer_.push_back(Pair(left.first, Out(left.second, std::nullopt)));
+            }
         }
 
         TaskContext& context_;
-        FlatTable<K, Chain> table_;
-        std::vector<Row> rows_;
-        CursorPtr<std::pair<K, W>> right_;
+        KeyedRows<K, V> left_;
+        const unsigned bits_;
+        std::optional<KeyedRows<K, W>> right_;  // of a large left side
+        CursorPtr<std::pair<K, W>> stream_;     // of a small one
         Chunk<std::pair<K, W>> chunk_;
-        std::size_t position_ = 0;
+        bool streamEnded_ = false;
+        std::size_t cluster_ = 0;
+        std::span<const KeyedRow<K, V>> rows_;  // of the cluster, on the left
+        std::vector<uint32_t> heads_;
+        std::vector<uint32_t> next_;
+        unsigned shift_ = 64;
+        std::size_t position_ = 0;  // on the right: in the cluster or the chunk
         uint32_t row_ = kEnd;
-        std::size_t entry_ = 0;
-        uint32_t leftRow_ = kEnd;
+        bool inChain_ = false;
+        bool found_ = false;
+        std::vector<uint8_t> matched_;
+        std::size_t unmatched_ = 0;
         std::vector<Pair> buffer_;
     };
 

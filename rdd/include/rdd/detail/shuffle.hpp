@@ -4,6 +4,7 @@
 #include "rdd/detail/context_core.hpp"
 #include "rdd/detail/flat_table.hpp"
 #include "rdd/detail/shuffle_dependency.hpp"
+#include "rdd/detail/sort.hpp"
 #include "rdd/detail/stage.hpp"
 #include "rdd/partitioner.hpp"
 
@@ -256,6 +257,8 @@ private:
 /// Map side without combining: pairs go to their partitions as they are, in order.
 template <class PlanT>
 class PlainShuffle final : public ShuffleDependency {
+    // Runs of this size cost nothing to look after, and their vectors are not copied again and again as they grow.
+    static constexpr int64_t kRunBytes = 8 << 20;
     using P = typename PlanT::T;
     using K = Owned<typename P::first_type>;
     using V = Owned<typename P::second_type>;
@@ -266,7 +269,7 @@ public:
 
     void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
         const Placement<typename P::first_type> placement(partitioner());
-        const int64_t limit = out.runBytes();
+        const int64_t limit = std::min(out.runBytes(), kRunBytes);
         writeSplits(plan_, context, out, [&](auto&& drive, TaskContext& part, auto&& addRun) {
             std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
             int64_t gathered = 0;
@@ -274,10 +277,11 @@ public:
             const auto flush = [&] {
                 std::vector<BlockPtr> blocks(parts.size());
                 for (std::size_t p = 0; p < parts.size(); ++p) {
-                    if (!parts[p].empty()) {
-                        blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
-                        parts[p] = {};
-                    }
+                    if (parts[p].empty()) continue;
+                    const std::size_t likely = parts[p].size() + parts[p].size() / 16;
+                    blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
+                    parts[p] = {};
+                    if (gathered > limit) parts[p].reserve(likely);  // another run follows
                 }
                 addRun(std::move(blocks));
                 gathered = 0;
@@ -288,7 +292,7 @@ public:
                 parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
                                       convertElement<V>(std::forward<decltype(element)>(element).second));
                 gathered += static_cast<int64_t>(sizeof(std::pair<K, V>));
-                if constexpr (!std::is_trivially_copyable_v<std::pair<K, V>>) {
+                if constexpr (!std::is_trivially_copyable_v<K> || !std::is_trivially_copyable_v<V>) {
                     gathered += static_cast<int64_t>(elementBytes(parts[p].back()) - sizeof(std::pair<K, V>));
                 }
                 if (gathered > limit) [[unlikely]]
@@ -306,10 +310,10 @@ private:
     const PlanT plan_;
 };
 
-/// Calls `f(pair, hash)` for every pair of a reduce partition, in map-partition order.
+/// Calls `f(pair, hash)` for every pair of these blocks of a reduce partition, in their order.
 template <class K, class C, class F>
-void forEachShuffled(const ShuffleDependency& shuffle, int partition, TaskContext& context, F&& f) {
-    for (const BlockPtr& block : context.core().fetchShuffle(shuffle, partition, context)) {
+void forEachInBlocks(const std::vector<BlockPtr>& blocks, TaskContext& context, F&& f) {
+    for (const BlockPtr& block : blocks) {
         context.checkCancelled();
         const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
         context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(typed.pairs.size());
@@ -319,6 +323,12 @@ void forEachShuffled(const ShuffleDependency& shuffle, int partition, TaskContex
             for (const auto& pair : typed.pairs) f(pair, PlacementHash<K>{}(pair.first));
         }
     }
+}
+
+/// Calls `f(pair, hash)` for every pair of a reduce partition, in map-partition order.
+template <class K, class C, class F>
+void forEachShuffled(const ShuffleDependency& shuffle, int partition, TaskContext& context, F&& f) {
+    forEachInBlocks<K, C>(context.core().fetchShuffle(shuffle, partition, context), context, f);
 }
 
 /// Gives out the entries of a table the task has built.
@@ -469,15 +479,10 @@ private:
                 pairs.insert(pairs.end(), from.begin(), from.end());
                 block.reset();
             }
-            guarded(this, [&] { sortPairs(pairs, compare_); });
+            guarded(this, [&] { stableSortByKey(pairs, compare_); });
             context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(total);
             return std::make_unique<OwnedArrayCursor<Pair>>(std::move(pairs), context.chunkSize());
         }
-    }
-
-    static void sortPairs(std::vector<Pair>& pairs, Compare compare) {
-        std::stable_sort(pairs.begin(), pairs.end(),
-                         [&](const Pair& a, const Pair& b) { return compare(a.first, b.first); });
     }
 
     const ShuffleDependency* shuffle_;
