@@ -1,12 +1,11 @@
 #pragma once
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
