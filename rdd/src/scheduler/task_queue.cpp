@@ -44,6 +44,7 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
     run->attempt = set->attempts[task]++;
     run->launchTime = nowMs;
     run->speculative = !set->speculated.empty() && set->speculated[task];
+    run->place = set->running.size();
     set->running.push_back(run);
     if (fair_) {
         const auto found = std::ranges::find(pools_, set->pool, [](const auto& entry) { return entry.first; });
@@ -59,7 +60,9 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
 bool TaskQueue::ended(const TaskRun& run) {
     TaskSet& set = *run.set;
     const std::lock_guard lock(mutex_);
-    std::erase_if(set.running, [&](const auto& other) { return other.get() == &run; });
+    set.running.back()->place = run.place;
+    std::swap(set.running[run.place], set.running.back());
+    set.running.pop_back();
     if (fair_) {
         const auto found = std::ranges::find(pools_, set.pool, [](const auto& entry) { return entry.first; });
         if (--found->second == 0) pools_.erase(found);

@@ -28,6 +28,7 @@ struct TaskRun {
     bool speculative = false;
     int64_t taskId = 0;
     int64_t launchTime = 0;  // epoch ms
+    std::size_t place = 0;   // among its set's running ones; guarded by the queue's mutex
     TaskContext context;
     // How it ended.
     std::exception_ptr error;
