@@ -108,5 +108,20 @@ TEST(SchedulerRandomTest, JobsThatEndWellAreRightWhateverIsLostFailsOrIsCancelle
     setLogLevel(before);
 }
 
+/// One slot takes ready tasks in many orders: the result and its order are the same.
+TEST(SchedulerRandomTest, ResultsDoNotDependOnTheOrderInWhichTasksRun) {
+    std::vector<std::pair<int, std::vector<int>>> expected;
+    for (uint64_t seed = 0; seed < 100; ++seed) {
+        SparkContext sc(SparkConf().setMaster("local[4]").setAppName("orders").set("dstream.executor", "seeded:" + std::to_string(seed)));
+        std::vector<int> numbers(200);
+        for (int i = 0; i < 200; ++i) numbers[static_cast<std::size_t>(i)] = i;
+        auto left = sc.parallelize(numbers, 7).map([](int x) { return std::pair(x % 11, x); });
+        auto right = sc.parallelize(numbers, 5).map([](int x) { return std::pair(x % 13, -x); }).reduceByKey(std::plus<>{}, 3);
+        const auto got = left.unionWith(right).groupByKey(4).collect();
+        if (expected.empty()) expected = got;
+        ASSERT_EQ(got, expected) << "seed " << seed;
+    }
+}
+
 }  // namespace
 }  // namespace dstream

@@ -51,8 +51,14 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     if (conf.contains("spark.speculation.task.duration.threshold")) {
         speculation.thresholdMs = conf.getTimeAsMs("spark.speculation.task.duration.threshold");
     }
-    const char* const executor = std::getenv("DSTREAM_EXECUTOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-    if (executor != nullptr && *executor != '\0') options.executor = executor;
+    const char* const given = std::getenv("DSTREAM_EXECUTOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    options.executor = conf.get("dstream.executor", given != nullptr && *given != '\0' ? given : "threads");
+    if (constexpr std::string_view kSeeded = "seeded:"; options.executor.starts_with(kSeeded)) {
+        const auto seed = toInt(std::string_view(options.executor).substr(kSeeded.size()));
+        require(seed.has_value(), "the executor should be threads, tbb or seeded:N, found '" + options.executor + "'");
+        options.seed = static_cast<uint64_t>(*seed);
+        options.executor = "threads";
+    }
     return options;
 }
 

@@ -97,7 +97,7 @@ std::unique_ptr<Executor> makeThreadExecutor(int slots, Executor::RunNext runNex
 std::unique_ptr<Executor> makeExecutor(std::string_view kind, int slots, Executor::RunNext runNext) {
     if (kind == "threads") return makeThreadExecutor(slots, std::move(runNext));
     if (kind == "tbb") return makeTbbExecutor(slots, std::move(runNext));
-    throw IllegalArgumentException("the executor must be threads or tbb, found '" + std::string(kind) + "'");
+    throw IllegalArgumentException("the executor should be threads, tbb or seeded:N, found '" + std::string(kind) + "'");
 }
 
 }  // namespace dstream

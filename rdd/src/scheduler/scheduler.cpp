@@ -140,8 +140,8 @@ Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusSto
       status_(status),
       bus_(bus),
       options_(std::move(options)),
-      queue_(options_.fair),
-      executor_(makeExecutor(options_.executor, options_.slots, [this] { return runNext(); })) {
+      queue_(options_.fair, options_.seed),
+      executor_(makeExecutor(options_.executor, options_.seed ? 1 : options_.slots, [this] { return runNext(); })) {
     if (!options_.speculation.enabled) return;
     speculator_ = std::jthread([this](const std::stop_token& stop) {
         while (!stop.stop_requested()) {

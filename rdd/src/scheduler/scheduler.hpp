@@ -44,6 +44,7 @@ struct SchedulerOptions {
     int maxStageAttempts = 4;
     bool fair = false;
     std::string executor = "threads";
+    std::optional<uint64_t> seed;  // for tests: one slot, which takes ready tasks in an order that depends on it
     SpeculationOptions speculation;
 };
 

@@ -35,6 +35,11 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
         };
         next = std::ranges::min_element(ready_, {}, rank);
     }
+    if (random_) {
+        next = ready_.begin() + static_cast<std::ptrdiff_t>((*random_)() % ready_.size());
+        std::deque<std::size_t>& pending = (*next)->pending;
+        std::swap(pending.front(), pending[(*random_)() % pending.size()]);
+    }
     const std::shared_ptr<TaskSet> set = *next;
     const std::size_t task = set->pending.front();
     set->pending.pop_front();

@@ -5,6 +5,8 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,7 +71,10 @@ struct TaskSet {
 /// The tasks that wait for a slot, in the order they get one: FIFO by job and stage, or FAIR by pools. Thread-safe.
 class TaskQueue {
 public:
-    explicit TaskQueue(bool fair) : fair_(fair) {}
+    /// @param seed  for tests: takes ready tasks in an order that depends on it
+    explicit TaskQueue(bool fair, std::optional<uint64_t> seed = std::nullopt) : fair_(fair) {
+        if (seed) random_.emplace(*seed);
+    }
 
     /// Makes tasks of a set ready.
     void add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks);
@@ -94,6 +99,7 @@ private:
 
     const bool fair_;
     mutable std::mutex mutex_;  // guards what follows and the sets' fields named above
+    std::optional<std::mt19937_64> random_;
     std::vector<std::shared_ptr<TaskSet>> ready_;             // with tasks pending
     std::vector<std::pair<std::string, std::size_t>> pools_;  // running tasks by pool, when fair
 };
