@@ -1,5 +1,7 @@
 #include "rdd/accumulator.hpp"
 
+#include "rdd/spark_context.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,8 +10,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "rdd/spark_context.hpp"
 
 namespace dstream {
 namespace {
@@ -38,7 +38,7 @@ TEST_F(AccumulatorTest, TasksAddAndTheDriverReads) {
     const auto all = sc.collectionAccumulator<int>("all");
     EXPECT_TRUE(sum.isZero());
     EXPECT_TRUE(std::isnan(sum.avg()));
-    numbers.foreach([sum, mean, all](int x) {
+    numbers.foreach ([sum, mean, all](int x) {
         sum.add(x);
         mean.add(x / 2.0);
         all.add(x);
@@ -58,7 +58,7 @@ TEST_F(AccumulatorTest, TasksAddAndTheDriverReads) {
 
 TEST_F(AccumulatorTest, AnActionCountsOncePerPartitionWhateverIsRetried) {
     const auto sum = sc.longAccumulator();
-    numbers.foreach([sum](int x) {
+    numbers.foreach ([sum](int x) {
         sum.add(x);
         if (x % 2 == 0 && TaskContext::get()->attemptNumber() < 2) throw std::runtime_error("again");
     });
@@ -82,7 +82,7 @@ TEST_F(AccumulatorTest, OnesOwnClassIsAHandleToo) {
     EXPECT_THROW(longest.id(), IllegalStateException);
     sc.registerAccumulator(longest, "longest");
     EXPECT_THROW(sc.registerAccumulator(longest), IllegalStateException);
-    numbers.foreach([longest](int x) { longest.add(std::string(static_cast<std::size_t>(x), 'x')); });
+    numbers.foreach ([longest](int x) { longest.add(std::string(static_cast<std::size_t>(x), 'x')); });
     EXPECT_EQ(longest.value(), 6U);
     EXPECT_TRUE(longest.copyAndReset()->isZero());
     EXPECT_FALSE(longest.copy()->isRegistered());
@@ -92,9 +92,9 @@ TEST_F(AccumulatorTest, WrongUseIsRefused) {
     Longest unregistered;
     unregistered.add("abc");
     EXPECT_EQ(unregistered.value(), 3U);
-    EXPECT_THROW(numbers.foreach([unregistered](int) { unregistered.add("x"); }), SparkException);
+    EXPECT_THROW(numbers.foreach ([unregistered](int) { unregistered.add("x"); }), SparkException);
     const auto sum = sc.longAccumulator();
-    EXPECT_THROW(numbers.foreach([sum](int) { sum.value(); }), SparkException);
+    EXPECT_THROW(numbers.foreach ([sum](int) { sum.value(); }), SparkException);
     class Other : public AccumulatorV2<int64_t, int64_t> {
         bool doIsZero() const override { return true; }
         std::unique_ptr<AccumulatorV2> doCopy() const override { return std::make_unique<Other>(*this); }

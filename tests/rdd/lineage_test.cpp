@@ -1,3 +1,6 @@
+#include "rdd/spark_context.hpp"
+#include "support/test_files.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -5,9 +8,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
 
 namespace dstream {
 namespace {
@@ -56,7 +56,8 @@ TEST_F(LineageTest, Row6AHundredThousandOperatorsAreCutByACheckpoint) {
 TEST_F(LineageTest, Row6ThousandsOfShufflesInARowOverflowNoStack) {
     RDD<std::pair<int, int>> rdd = sc.parallelize(std::vector<std::pair<int, int>>{{1, 1}, {2, 1}}, 1);
     for (int i = 0; i < 3000; ++i) {
-        rdd = rdd.map([](const std::pair<int, int>& p) { return std::pair(p.first, p.second + 1); }).reduceByKey(std::plus<>{}, 1);
+        rdd = rdd.map([](const std::pair<int, int>& p) { return std::pair(p.first, p.second + 1); })
+                  .reduceByKey(std::plus<>{}, 1);
     }
     EXPECT_THAT(rdd.collect(), ::testing::UnorderedElementsAre(std::pair(1, 3001), std::pair(2, 3001)));
 }
@@ -73,11 +74,16 @@ TEST_F(LineageTest, ALongChainThatBranchesIsComputedOncePerOperator) {
 }
 
 TEST_F(LineageTest, TheDebugStringShowsShuffles) {
-    auto rdd = sc.parallelize(std::vector<int>{1, 2, 3}, 2).setName("input").map([](int x) { return std::pair(x, 1); }).reduceByKey(std::plus<>{}, 3);
+    auto rdd = sc.parallelize(std::vector<int>{1, 2, 3}, 2)
+                   .setName("input")
+                   .map([](int x) { return std::pair(x, 1); })
+                   .reduceByKey(std::plus<>{}, 3);
     const std::string text = rdd.toDebugString();
-    EXPECT_THAT(text, ::testing::MatchesRegex("\\(3\\) ShuffledRDD\\[[0-9]+\\] at reduceByKey at lineage_test.cpp:[0-9]+ \\[\\]\n"
-                                              " \\+-\\(2\\) MapPartitionsRDD\\[[0-9]+\\] at map at lineage_test.cpp:[0-9]+ \\[\\]\n"
-                                              "    \\|  input ParallelCollectionRDD\\[[0-9]+\\] at parallelize at lineage_test.cpp:[0-9]+ \\[\\]"));
+    EXPECT_THAT(
+        text, ::testing::MatchesRegex(
+                  "\\(3\\) ShuffledRDD\\[[0-9]+\\] at reduceByKey at lineage_test.cpp:[0-9]+ \\[\\]\n"
+                  " \\+-\\(2\\) MapPartitionsRDD\\[[0-9]+\\] at map at lineage_test.cpp:[0-9]+ \\[\\]\n"
+                  "    \\|  input ParallelCollectionRDD\\[[0-9]+\\] at parallelize at lineage_test.cpp:[0-9]+ \\[\\]"));
 }
 
 }  // namespace

@@ -1,3 +1,8 @@
+#include "context/context.hpp"
+#include "rdd/log.hpp"
+#include "rdd/spark_context.hpp"
+#include "support/test_files.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,11 +14,6 @@
 #include <thread>
 #include <vector>
 
-#include "context/context.hpp"
-#include "rdd/log.hpp"
-#include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
-
 namespace dstream {
 namespace {
 
@@ -24,8 +24,8 @@ uint64_t seedOf(uint64_t otherwise) {
     return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-/// Jobs from several threads over the same shuffles and caches, while blocks and map outputs get lost, tasks fail and jobs are
-/// cancelled: whatever ends well has the right result, and everything ends.
+/// Jobs from several threads over the same shuffles and caches, while blocks and map outputs get lost, tasks fail and
+/// jobs are cancelled: whatever ends well has the right result, and everything ends.
 TEST(SchedulerRandomTest, JobsThatEndWellAreRightWhateverIsLostFailsOrIsCancelled) {
     const uint64_t seed = seedOf(20240607);
     RecordProperty("seed", std::to_string(seed));
@@ -46,17 +46,21 @@ TEST(SchedulerRandomTest, JobsThatEndWellAreRightWhateverIsLostFailsOrIsCancelle
         for (int c = 0; c < kChains; ++c) {
             std::vector<int> numbers(500);
             for (int i = 0; i < 500; ++i) numbers[static_cast<std::size_t>(i)] = i;
-            RDD<std::pair<int, int64_t>> rdd = sc.parallelize(numbers, 5).map([c](int x) { return std::pair(x % (20 + c), int64_t{x}); });
+            RDD<std::pair<int, int64_t>> rdd =
+                sc.parallelize(numbers, 5).map([c](int x) { return std::pair(x % (20 + c), int64_t{x}); });
             for (int depth = 0; depth <= c; ++depth) {
-                rdd = rdd.reduceByKey([](int64_t a, int64_t b) {
-                                            // Some first attempts fail.
-                                            const TaskContext& task = *TaskContext::get();
-                                            if (task.attemptNumber() == 0 && task.taskAttemptId() % 97 == 0) throw std::runtime_error("unlucky");
-                                            return a + b;
-                                        },
-                                        4)
+                rdd = rdd.reduceByKey(
+                             [](int64_t a, int64_t b) {
+                                 // Some first attempts fail.
+                                 const TaskContext& task = *TaskContext::get();
+                                 if (task.attemptNumber() == 0 && task.taskAttemptId() % 97 == 0)
+                                     throw std::runtime_error("unlucky");
+                                 return a + b;
+                             },
+                             4)
                           .map([](const std::pair<int, int64_t>& p) { return std::pair(p.first + 1, p.second); });
-                if (depth % 2 == 1) rdd.persist(depth % 4 == 1 ? StorageLevel::MEMORY_ONLY : StorageLevel::MEMORY_AND_DISK);
+                if (depth % 2 == 1)
+                    rdd.persist(depth % 4 == 1 ? StorageLevel::MEMORY_ONLY : StorageLevel::MEMORY_AND_DISK);
             }
             Pairs want = rdd.collect();
             std::ranges::sort(want);
@@ -91,7 +95,8 @@ TEST(SchedulerRandomTest, JobsThatEndWellAreRightWhateverIsLostFailsOrIsCancelle
                 const int shuffle = static_cast<int>(random() % 10);
                 context.shuffles().drop(shuffle, static_cast<int>(random() % 4));
                 for (const auto& [id, rdd] : sc.getPersistentRDDs()) {
-                    if (random() % 2 == 0) sc.core()->blockManager().remove({BlockId::Kind::kRdd, id, static_cast<int64_t>(random() % 4)});
+                    if (random() % 2 == 0)
+                        sc.core()->blockManager().remove({BlockId::Kind::kRdd, id, static_cast<int64_t>(random() % 4)});
                 }
                 std::this_thread::yield();
             }
@@ -112,11 +117,15 @@ TEST(SchedulerRandomTest, JobsThatEndWellAreRightWhateverIsLostFailsOrIsCancelle
 TEST(SchedulerRandomTest, ResultsDoNotDependOnTheOrderInWhichTasksRun) {
     std::vector<std::pair<int, std::vector<int>>> expected;
     for (uint64_t seed = 0; seed < 100; ++seed) {
-        SparkContext sc(SparkConf().setMaster("local[4]").setAppName("orders").set("dstream.executor", "seeded:" + std::to_string(seed)));
+        SparkContext sc(SparkConf()
+                            .setMaster("local[4]")
+                            .setAppName("orders")
+                            .set("dstream.executor", "seeded:" + std::to_string(seed)));
         std::vector<int> numbers(200);
         for (int i = 0; i < 200; ++i) numbers[static_cast<std::size_t>(i)] = i;
         auto left = sc.parallelize(numbers, 7).map([](int x) { return std::pair(x % 11, x); });
-        auto right = sc.parallelize(numbers, 5).map([](int x) { return std::pair(x % 13, -x); }).reduceByKey(std::plus<>{}, 3);
+        auto right =
+            sc.parallelize(numbers, 5).map([](int x) { return std::pair(x % 13, -x); }).reduceByKey(std::plus<>{}, 3);
         const auto got = left.unionWith(right).groupByKey(4).collect();
         if (expected.empty()) expected = got;
         ASSERT_EQ(got, expected) << "seed " << seed;

@@ -1,3 +1,7 @@
+#include "context/console_progress.hpp"
+#include "rdd/clock.hpp"
+#include "rdd/spark_context.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,10 +17,6 @@
 #include <utility>
 #include <vector>
 
-#include "context/console_progress.hpp"
-#include "rdd/clock.hpp"
-#include "rdd/spark_context.hpp"
-
 namespace dstream {
 namespace {
 
@@ -24,7 +24,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
 
-SparkConf conf(const std::string& master) { return SparkConf().setMaster(master).setAppName("scheduler test"); }
+SparkConf conf(const std::string& master) {
+    return SparkConf().setMaster(master).setAppName("scheduler test");
+}
 
 std::vector<int> numbers(int count) {
     std::vector<int> all;
@@ -84,7 +86,7 @@ TEST_F(SchedulerTest, Row1ATaskThatFailsThreeTimesPassesAtItsFourthAttempt) {
     });
     int64_t sum = 0;
     std::mutex mutex;
-    rdd.foreach([&, counter](int x) {
+    rdd.foreach ([&, counter](int x) {
         counter.add(1);
         const std::lock_guard lock(mutex);
         sum += x;
@@ -118,7 +120,7 @@ TEST_F(SchedulerTest, Row1ATaskThatFailsFourTimesFailsTheJobWithOperatorPartitio
 TEST_F(SchedulerTest, Row1ALocalMasterWithoutALimitNeverRetries) {
     SparkContext sc(conf("local[2]"));
     auto attempts = std::make_shared<std::atomic<int>>(0);
-    EXPECT_THROW(sc.parallelize(numbers(4), 2).foreach([attempts](int x) {
+    EXPECT_THROW(sc.parallelize(numbers(4), 2).foreach ([attempts](int x) {
         if (x == 0) {
             ++*attempts;
             throw UserError("once");
@@ -130,7 +132,8 @@ TEST_F(SchedulerTest, Row1ALocalMasterWithoutALimitNeverRetries) {
 
 TEST_F(SchedulerTest, Row2SomethingThatIsNoStdExceptionIsReportedAsUnknownException) {
     SparkContext sc(conf("local[2]"));
-    const auto error = errorOf([&] { sc.parallelize(numbers(4), 2).map([](int x) { return x == 3 ? throw 42 : x; }).count(); });
+    const auto error =
+        errorOf([&] { sc.parallelize(numbers(4), 2).map([](int x) { return x == 3 ? throw 42 : x; }).count(); });
     ASSERT_TRUE(error);
     EXPECT_THAT(messageOf(error), HasSubstr("unknown exception"));
     EXPECT_THROW(std::rethrow_exception(innermost(error)), int);
@@ -138,9 +141,8 @@ TEST_F(SchedulerTest, Row2SomethingThatIsNoStdExceptionIsReportedAsUnknownExcept
 
 TEST_F(SchedulerTest, Row45RunningOutOfMemoryInATaskFailsTheJobAndNothingElse) {
     SparkContext sc(conf("local[2]"));
-    const auto error = errorOf([&] {
-        sc.parallelize(numbers(4), 2).map([](int x) { return x == 3 ? throw std::bad_alloc() : x; }).count();
-    });
+    const auto error = errorOf(
+        [&] { sc.parallelize(numbers(4), 2).map([](int x) { return x == 3 ? throw std::bad_alloc() : x; }).count(); });
     ASSERT_TRUE(error);
     EXPECT_THROW(std::rethrow_exception(innermost(error)), std::bad_alloc);
     EXPECT_EQ(sc.parallelize(numbers(4), 2).count(), 4);
@@ -161,7 +163,7 @@ TEST_F(SchedulerTest, AFailedJobEndsOnlyWhenNoneOfItsTasksRuns) {
         return std::make_shared<Failure>(failed);
     }());
     const auto error = errorOf([&] {
-        sc.parallelize(numbers(2), 2).foreach([&](int x) {
+        sc.parallelize(numbers(2), 2).foreach ([&](int x) {
             if (x == 0) {
                 otherRuns.wait();
                 throw UserError("first");
@@ -180,11 +182,13 @@ TEST_F(SchedulerTest, CancellingAGroupFailsItsJobsOnly) {
     SparkContext sc(conf("local[2]"));
     std::latch running(1), cancelled(1);
     sc.setJobGroup("doomed", "a job to cancel");
-    auto future = sc.parallelize(numbers(2), 1).mapPartitions([&](Iterator<int> part) {
-                        running.count_down();
-                        cancelled.wait();
-                        return std::vector<int>{part.next()};
-                    }).countAsync();
+    auto future = sc.parallelize(numbers(2), 1)
+                      .mapPartitions([&](Iterator<int> part) {
+                          running.count_down();
+                          cancelled.wait();
+                          return std::vector<int>{part.next()};
+                      })
+                      .countAsync();
     sc.clearJobGroup();
     auto other = sc.parallelize(numbers(5), 1).countAsync();
     running.wait();
@@ -220,14 +224,16 @@ TEST_F(SchedulerTest, TwoJobsAtATimeShareTheStageOfTheirCommonShuffle) {
     SparkContext sc(conf("local[2]"));
     auto calls = std::make_shared<std::atomic<int>>(0);
     std::latch running(1), bothSubmitted(1);
-    auto sums = sc.parallelize(numbers(4), 2).map([calls, &running, &bothSubmitted](int x) {
-                      if (x == 0) {
-                          running.count_down();
-                          bothSubmitted.wait();
-                      }
-                      ++*calls;
-                      return std::pair(x % 2, x);
-                  }).reduceByKey(std::plus<>{});
+    auto sums = sc.parallelize(numbers(4), 2)
+                    .map([calls, &running, &bothSubmitted](int x) {
+                        if (x == 0) {
+                            running.count_down();
+                            bothSubmitted.wait();
+                        }
+                        ++*calls;
+                        return std::pair(x % 2, x);
+                    })
+                    .reduceByKey(std::plus<>{});
     auto first = sums.countAsync();
     running.wait();
     auto second = sums.countAsync();
@@ -242,13 +248,15 @@ TEST_F(SchedulerTest, TwoJobsAtATimeShareTheStageOfTheirCommonShuffle) {
 TEST_F(SchedulerTest, CancellingOneOfTwoJobsLeavesTheirCommonStageToTheOther) {
     SparkContext sc(conf("local[2]"));
     std::latch running(1), release(1);
-    auto sums = sc.parallelize(numbers(4), 2).map([&](int x) {
-                      if (x == 0) {
-                          running.count_down();
-                          release.wait();
-                      }
-                      return std::pair(x % 2, x);
-                  }).reduceByKey(std::plus<>{});
+    auto sums = sc.parallelize(numbers(4), 2)
+                    .map([&](int x) {
+                        if (x == 0) {
+                            running.count_down();
+                            release.wait();
+                        }
+                        return std::pair(x % 2, x);
+                    })
+                    .reduceByKey(std::plus<>{});
     auto first = sums.countAsync();
     running.wait();
     auto second = sums.countAsync();
@@ -265,7 +273,10 @@ TEST_F(SchedulerTest, JobsRunFromSeveralThreads) {
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {
             for (int i = 0; i < 20; ++i) {
-                total += sc.parallelize(numbers(30), 3).map([](int x) { return std::pair(x % 3, 1); }).reduceByKey(std::plus<>{}).count();
+                total += sc.parallelize(numbers(30), 3)
+                             .map([](int x) { return std::pair(x % 3, 1); })
+                             .reduceByKey(std::plus<>{})
+                             .count();
             }
         });
     }
@@ -276,7 +287,7 @@ TEST_F(SchedulerTest, JobsRunFromSeveralThreads) {
 TEST_F(SchedulerTest, ActionsAndTransformationsInATaskAreRefused) {
     SparkContext sc(conf("local[2]"));
     auto inner = sc.parallelize(numbers(3), 1);
-    const auto action = errorOf([&] { sc.parallelize(numbers(2), 1).foreach([inner](int) { inner.count(); }); });
+    const auto action = errorOf([&] { sc.parallelize(numbers(2), 1).foreach ([inner](int) { inner.count(); }); });
     ASSERT_TRUE(action);
     EXPECT_THAT(messageOf(action), HasSubstr("in a task"));
 }
@@ -285,7 +296,8 @@ TEST_F(SchedulerTest, WaitingForAJobInAResultHandlerIsRefused) {
     SparkContext sc(conf("local[2]"));
     auto rdd = sc.parallelize(numbers(3), 1);
     const auto error = errorOf([&] {
-        sc.runJob(rdd, [](Iterator<int>) { return 1; }, std::vector<int>{0}, [&](int, int) { rdd.count(); });
+        sc.runJob(
+            rdd, [](Iterator<int>) { return 1; }, std::vector<int>{0}, [&](int, int) { rdd.count(); });
     });
     ASSERT_TRUE(error);
     EXPECT_THAT(messageOf(error), HasSubstr("result"));
@@ -303,7 +315,7 @@ TEST_F(SchedulerTest, ResultsComeInTheOrderOfTheGivenPartitions) {
 TEST_F(SchedulerTest, LocalHasMoreSlotsThanCoresWhenAsked) {
     SparkContext sc(conf("local[6]"));
     std::latch all(6);
-    sc.parallelize(numbers(6), 6).foreach([&](int) { all.arrive_and_wait(); });
+    sc.parallelize(numbers(6), 6).foreach ([&](int) { all.arrive_and_wait(); });
     EXPECT_TRUE(all.try_wait());
 }
 
@@ -313,7 +325,7 @@ TEST_F(SchedulerTest, TaskContextTellsPlaceAttemptAndProperties) {
     std::mutex mutex;
     std::set<int> partitions;
     std::vector<std::string> order;
-    sc.parallelize(numbers(3), 3).foreach([&](int) {
+    sc.parallelize(numbers(3), 3).foreach ([&](int) {
         TaskContext* task = TaskContext::get();
         const std::lock_guard lock(mutex);
         partitions.insert(task->partitionId());
@@ -341,12 +353,20 @@ TEST_F(SchedulerTest, TaskContextTellsPlaceAttemptAndProperties) {
 
 TEST_F(SchedulerTest, ListenersHearOfJobsStagesAndTasksInOrder) {
     struct Recorder : SparkListener {
-        void onJobStart(const SparkListenerJobStart& e) override { events.push_back("job " + std::to_string(e.stageInfos.size())); }
-        void onStageSubmitted(const SparkListenerStageSubmitted& e) override { events.push_back("submit " + e.stageInfo.name.substr(0, 3)); }
+        void onJobStart(const SparkListenerJobStart& e) override {
+            events.push_back("job " + std::to_string(e.stageInfos.size()));
+        }
+        void onStageSubmitted(const SparkListenerStageSubmitted& e) override {
+            events.push_back("submit " + e.stageInfo.name.substr(0, 3));
+        }
         void onTaskStart(const SparkListenerTaskStart&) override { events.push_back("start"); }
-        void onTaskEnd(const SparkListenerTaskEnd& e) override { events.push_back(e.taskInfo.successful ? "end" : "failed"); }
+        void onTaskEnd(const SparkListenerTaskEnd& e) override {
+            events.push_back(e.taskInfo.successful ? "end" : "failed");
+        }
         void onStageCompleted(const SparkListenerStageCompleted&) override { events.push_back("completed"); }
-        void onJobEnd(const SparkListenerJobEnd& e) override { events.push_back(e.failureReason ? "job failed" : "job end"); }
+        void onJobEnd(const SparkListenerJobEnd& e) override {
+            events.push_back(e.failureReason ? "job failed" : "job end");
+        }
         std::vector<std::string> events;
     };
     SparkContext sc(conf("local[1]"));
@@ -354,7 +374,8 @@ TEST_F(SchedulerTest, ListenersHearOfJobsStagesAndTasksInOrder) {
     sc.addSparkListener(recorder);
     sc.parallelize(numbers(2), 1).map([](int x) { return std::pair(x, 1); }).reduceByKey(std::plus<>{}).count();
     sc.waitUntilListenersAreIdle();
-    EXPECT_THAT(recorder->events, ElementsAre("job 2", "submit map", "start", "end", "completed", "submit cou", "start", "end", "completed", "job end"));
+    EXPECT_THAT(recorder->events, ElementsAre("job 2", "submit map", "start", "end", "completed", "submit cou", "start",
+                                              "end", "completed", "job end"));
 }
 
 TEST_F(SchedulerTest, OneContextIsActiveAtATime) {

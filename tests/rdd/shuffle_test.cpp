@@ -1,3 +1,7 @@
+#include "context/context.hpp"
+#include "rdd/spark_context.hpp"
+#include "support/test_files.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,10 +13,6 @@
 #include <string>
 #include <vector>
 
-#include "context/context.hpp"
-#include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
-
 namespace dstream {
 namespace {
 
@@ -22,7 +22,11 @@ using ::testing::HasSubstr;
 class ShuffleTest : public ::testing::Test {
 protected:
     void start(const std::string& limit) {
-        sc.emplace(SparkConf().setMaster("local[2]").setAppName("shuffle test").set("dstream.memory.limit", limit).set("spark.local.dir", directory.path()));
+        sc.emplace(SparkConf()
+                       .setMaster("local[2]")
+                       .setAppName("shuffle test")
+                       .set("dstream.memory.limit", limit)
+                       .set("spark.local.dir", directory.path()));
         std::vector<int> numbers;
         for (int i = 0; i < 600; ++i) numbers.push_back(i);
         sums.emplace(sc->parallelize(numbers, 6)
@@ -130,7 +134,9 @@ TEST_F(ShuffleTest, MemoryOfOutputsIsGivenBack) {
 TEST_F(ShuffleTest, AFailedTaskLeavesNoSpillFileBehind) {
     start("0");
     const std::string folder = sc->core()->blockManager().localDirectory();
-    auto failing = sc->parallelize(std::vector<int>{1, 2, 3}, 1).map([](int x) { return x == 3 ? throw std::runtime_error("no") : std::pair(x, x); });
+    auto failing = sc->parallelize(std::vector<int>{1, 2, 3}, 1).map([](int x) {
+        return x == 3 ? throw std::runtime_error("no") : std::pair(x, x);
+    });
     EXPECT_THROW(failing.groupByKey().count(), SparkException);
     EXPECT_TRUE(std::filesystem::is_empty(folder));
 }
@@ -141,7 +147,9 @@ struct Opaque {
 
 TEST_F(ShuffleTest, WithoutACodecAFullBudgetSaysWhichTypeNeedsOne) {
     start("0");
-    auto pairs = sc->parallelize(std::vector<int>{1, 2, 3}, 1).map([](int x) { return std::pair(x, std::make_shared<Opaque>(Opaque{x})); });
+    auto pairs = sc->parallelize(std::vector<int>{1, 2, 3}, 1).map([](int x) {
+        return std::pair(x, std::make_shared<Opaque>(Opaque{x}));
+    });
     try {
         pairs.groupByKey().count();
         FAIL();

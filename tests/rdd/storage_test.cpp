@@ -1,6 +1,8 @@
+#include "rdd/spark_context.hpp"
+#include "support/test_files.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <filesystem>
@@ -8,11 +10,9 @@
 #include <latch>
 #include <memory>
 #include <string>
+#include <sys/resource.h>
 #include <thread>
 #include <vector>
-
-#include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
 
 namespace dstream {
 namespace {
@@ -20,22 +20,33 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-SparkConf conf(const std::string& master = "local[2]") { return SparkConf().setMaster(master).setAppName("storage test"); }
+SparkConf conf(const std::string& master = "local[2]") {
+    return SparkConf().setMaster(master).setAppName("storage test");
+}
 
-BlockPtr blockOf(int64_t value, int count) { return std::make_shared<VectorBlock<int64_t>>(std::vector<int64_t>(static_cast<std::size_t>(count), value)); }
+BlockPtr blockOf(int64_t value, int count) {
+    return std::make_shared<VectorBlock<int64_t>>(std::vector<int64_t>(static_cast<std::size_t>(count), value));
+}
 
-const std::vector<int64_t>& elementsOf(const BlockPtr& block) { return static_cast<const VectorBlock<int64_t>&>(*block).elements(); }
+const std::vector<int64_t>& elementsOf(const BlockPtr& block) {
+    return static_cast<const VectorBlock<int64_t>&>(*block).elements();
+}
 
-BlockId rddBlock(int rdd, int partition) { return {BlockId::Kind::kRdd, rdd, partition}; }
+BlockId rddBlock(int rdd, int partition) {
+    return {BlockId::Kind::kRdd, rdd, partition};
+}
 
-const BlockCodec* codec() { return detail::blockCodecFor<int64_t>(); }
+const BlockCodec* codec() {
+    return detail::blockCodecFor<int64_t>();
+}
 
 /// Three blocks of 100 numbers fit.
 class BlockManagerTest : public ::testing::Test {
 protected:
     std::vector<std::filesystem::path> files() {
         std::vector<std::filesystem::path> found;
-        for (const auto& entry : std::filesystem::directory_iterator(blocks.localDirectory())) found.push_back(entry.path());
+        for (const auto& entry : std::filesystem::directory_iterator(blocks.localDirectory()))
+            found.push_back(entry.path());
         return found;
     }
     testsupport::TemporaryDirectory directory;
@@ -43,7 +54,8 @@ protected:
 };
 
 TEST_F(BlockManagerTest, TheLeastRecentlyUsedBlockLeavesFirst) {
-    for (int rdd = 1; rdd <= 3; ++rdd) EXPECT_TRUE(blocks.put(rddBlock(rdd, 0), blockOf(rdd, 100), StorageLevel::MEMORY_ONLY, codec()));
+    for (int rdd = 1; rdd <= 3; ++rdd)
+        EXPECT_TRUE(blocks.put(rddBlock(rdd, 0), blockOf(rdd, 100), StorageLevel::MEMORY_ONLY, codec()));
     EXPECT_EQ(blocks.memoryUsed(), 2400);
     EXPECT_TRUE(blocks.get(rddBlock(1, 0)));
     EXPECT_TRUE(blocks.put(rddBlock(4, 0), blockOf(4, 100), StorageLevel::MEMORY_ONLY, codec()));
@@ -63,7 +75,8 @@ TEST_F(BlockManagerTest, PartitionsOfOneRddDoNotPushEachOtherOut) {
 }
 
 TEST_F(BlockManagerTest, ABlockWhoseLevelHasDiskIsMovedThereAndReadBack) {
-    for (int rdd = 1; rdd <= 5; ++rdd) EXPECT_TRUE(blocks.put(rddBlock(rdd, 0), blockOf(rdd, 100), StorageLevel::MEMORY_AND_DISK, codec()));
+    for (int rdd = 1; rdd <= 5; ++rdd)
+        EXPECT_TRUE(blocks.put(rddBlock(rdd, 0), blockOf(rdd, 100), StorageLevel::MEMORY_AND_DISK, codec()));
     EXPECT_EQ(blocks.spills(), 2);
     EXPECT_EQ(files().size(), 2U);
     for (int rdd = 1; rdd <= 5; ++rdd) {
@@ -122,7 +135,8 @@ TEST_F(BlockManagerTest, ABlockIsComputedOnceAtATime) {
     BlockPtr first, second;
     std::jthread one([&] { first = blocks.getOrCompute(rddBlock(1, 0), StorageLevel::MEMORY_ONLY, codec(), compute); });
     computing.wait();
-    std::jthread two([&] { second = blocks.getOrCompute(rddBlock(1, 0), StorageLevel::MEMORY_ONLY, codec(), compute); });
+    std::jthread two(
+        [&] { second = blocks.getOrCompute(rddBlock(1, 0), StorageLevel::MEMORY_ONLY, codec(), compute); });
     release.count_down();
     one.join();
     two.join();
@@ -233,7 +247,8 @@ TEST(PersistTest, ALevelWithDiskNeedsACodecAndSaysForWhat) {
 
 TEST(PersistTest, WithTooLittleMemoryEverythingIsStillRight) {
     testsupport::TemporaryDirectory directory;
-    for (const StorageLevel level : {StorageLevel::MEMORY_ONLY, StorageLevel::MEMORY_AND_DISK, StorageLevel::MEMORY_AND_DISK_SER, StorageLevel::DISK_ONLY}) {
+    for (const StorageLevel level : {StorageLevel::MEMORY_ONLY, StorageLevel::MEMORY_AND_DISK,
+                                     StorageLevel::MEMORY_AND_DISK_SER, StorageLevel::DISK_ONLY}) {
         SparkContext sc(conf().set("dstream.memory.limit", "1k").set("spark.local.dir", directory.path()));
         auto rdd = sc.parallelize(numbers(2000), 8).map([](int x) { return std::to_string(x); });
         rdd.persist(level);

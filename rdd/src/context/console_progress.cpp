@@ -1,13 +1,12 @@
 #include "context/console_progress.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 namespace dstream {
 namespace {
@@ -31,7 +30,8 @@ std::string ConsoleProgress::line(const std::vector<StageStatus>& stages, int wi
     const int each = stages.empty() ? 0 : width / static_cast<int>(stages.size());
     for (const StageStatus& stage : stages) {
         const std::string header = "[Stage " + std::to_string(stage.stageId) + ":";
-        const std::string tail = "(" + std::to_string(stage.completed) + " + " + std::to_string(stage.active) + ") / " + std::to_string(stage.tasks) + "]";
+        const std::string tail = "(" + std::to_string(stage.completed) + " + " + std::to_string(stage.active) + ") / " +
+                                 std::to_string(stage.tasks) + "]";
         const int space = each - static_cast<int>(header.size() + tail.size());
         std::string bar;
         if (space > 0) {

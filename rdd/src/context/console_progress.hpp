@@ -1,15 +1,15 @@
 #pragma once
 
+#include "scheduler/status_store.hpp"
+
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "scheduler/status_store.hpp"
-
 namespace dstream {
 
-/// Shows the stages that run for longer than half a second in the last line of a terminal, on stderr, and takes the line away when
-/// none does. Sleeps while nothing runs.
+/// Shows the stages that run for longer than half a second in the last line of a terminal, on stderr, and takes the
+/// line away when none does. Sleeps while nothing runs.
 class ConsoleProgress {
 public:
     explicit ConsoleProgress(const StatusStore& status);

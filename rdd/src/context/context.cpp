@@ -1,6 +1,10 @@
 #include "context/context.hpp"
 
-#include <unistd.h>
+#include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
+#include "rdd/rdd_base.hpp"
+#include "scheduler/stage_plan.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -8,13 +12,8 @@
 #include <random>
 #include <string_view>
 #include <thread>
+#include <unistd.h>
 #include <utility>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/file_system.hpp"
-#include "rdd/log.hpp"
-#include "rdd/rdd_base.hpp"
-#include "scheduler/stage_plan.hpp"
 
 namespace dstream {
 namespace {
@@ -37,7 +36,8 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     options.slots = master.slots;
     options.maxTaskFailures = master.maxTaskFailures;
     options.maxStageAttempts = conf.getInt("spark.stage.maxConsecutiveAttempts", 4);
-    require(options.maxStageAttempts >= 1, "spark.stage.maxConsecutiveAttempts must be at least 1: " + std::to_string(options.maxStageAttempts));
+    require(options.maxStageAttempts >= 1,
+            "spark.stage.maxConsecutiveAttempts must be at least 1: " + std::to_string(options.maxStageAttempts));
     const std::string mode = conf.get("spark.scheduler.mode", "FIFO");
     require(mode == "FIFO" || mode == "FAIR", "spark.scheduler.mode must be FIFO or FAIR: '" + mode + "'");
     options.fair = mode == "FAIR";
@@ -47,7 +47,8 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     speculation.multiplier = conf.getDouble("spark.speculation.multiplier", speculation.multiplier);
     speculation.quantile = conf.getDouble("spark.speculation.quantile", speculation.quantile);
     speculation.minRuntimeMs = conf.getTimeAsMs("spark.speculation.minTaskRuntime", "100ms");
-    require(speculation.intervalMs > 0, "spark.speculation.interval must be positive: " + std::to_string(speculation.intervalMs) + " ms");
+    require(speculation.intervalMs > 0,
+            "spark.speculation.interval must be positive: " + std::to_string(speculation.intervalMs) + " ms");
     if (conf.contains("spark.speculation.task.duration.threshold")) {
         speculation.thresholdMs = conf.getTimeAsMs("spark.speculation.task.duration.threshold");
     }
@@ -74,16 +75,18 @@ SparkConf checked(SparkConf conf) {
 
 /// Settings of the reference that have no meaning in one process.
 void warnAboutSettingsWithoutMeaning(const SparkConf& conf) {
-    constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.", "spark.locality.",
-                                              "spark.executor.", "spark.excludeOnFailure.", "spark.speculation.efficiency.",
-                                              "spark.task.cpus"};
+    constexpr std::string_view kPrefixes[] = {
+        "spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.", "spark.locality.", "spark.executor.",
+        "spark.excludeOnFailure.",  "spark.speculation.efficiency.",      "spark.task.cpus"};
     std::string keys;
     for (const auto& [key, value] : conf.getAll()) {
         if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return key.starts_with(prefix); })) {
             keys += (keys.empty() ? "" : ", ") + key;
         }
     }
-    if (!keys.empty()) logMessage(LogLevel::kWarn, "context", "these settings have no meaning in one process and are ignored: " + keys);
+    if (!keys.empty())
+        logMessage(LogLevel::kWarn, "context",
+                   "these settings have no meaning in one process and are ignored: " + keys);
 }
 
 std::string uniqueName() {
@@ -105,7 +108,8 @@ std::string localPath(const std::string& path) {
     return path;
 }
 
-// Process-wide: the active context, and contexts whose last handle went on a thread of their own, which cannot join itself.
+// Process-wide: the active context, and contexts whose last handle went on a thread of their own, which cannot join
+// itself.
 struct Active {
     std::mutex mutex;  // guards what follows
     std::weak_ptr<Context> context;
@@ -123,7 +127,8 @@ thread_local std::shared_ptr<const Properties> threadProperties;
 
 Master parseMaster(const std::string& text) {
     const auto fail = [&](const char* why) {
-        throw SparkException("spark.master should be local, local[N], local[*] or local[N,F], found '" + text + "'" + why);
+        throw SparkException("spark.master should be local, local[N], local[*] or local[N,F], found '" + text + "'" +
+                             why);
     };
     Master master;
     if (text == "local") return master;
@@ -137,7 +142,9 @@ Master parseMaster(const std::string& text) {
         return part;
     };
     slots = trim(slots);
-    const auto number = slots == "*" ? std::optional(static_cast<int>(std::max(1U, std::thread::hardware_concurrency()))) : toInt(slots);
+    const auto number = slots == "*"
+                            ? std::optional(static_cast<int>(std::max(1U, std::thread::hardware_concurrency())))
+                            : toInt(slots);
     if (!number) fail("");
     if (*number <= 0) fail("; it needs at least one thread");
     master.slots = *number;
@@ -155,7 +162,9 @@ std::shared_ptr<const Properties> localProperties() {
     return threadProperties ? threadProperties : none;
 }
 
-void setLocalProperties(std::shared_ptr<const Properties> properties) { threadProperties = std::move(properties); }
+void setLocalProperties(std::shared_ptr<const Properties> properties) {
+    threadProperties = std::move(properties);
+}
 
 // ---- life
 
@@ -174,7 +183,8 @@ struct Context::Handle {
             }
             context->stop();
         } catch (...) {
-            logMessage(LogLevel::kError, "context", "the context could not be stopped: " + describeException(std::current_exception()));
+            logMessage(LogLevel::kError, "context",
+                       "the context could not be stopped: " + describeException(std::current_exception()));
         }
     }
     const std::shared_ptr<Context> context;
@@ -232,11 +242,14 @@ Context::Context(SparkConf conf)
       applicationId_("local-" + std::to_string(startTime_)),
       blocks_(conf_),
       shuffles_(blocks_, master_.slots),
-      bus_("spark", static_cast<std::size_t>(std::max(1, conf_.getInt("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
+      bus_("spark", static_cast<std::size_t>(
+                        std::max(1, conf_.getInt("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
       scheduler_(std::make_shared<Scheduler>(*this, shuffles_, status_, bus_, optionsOf(conf_, master_))) {
-    require(defaultParallelism_ >= 1, "spark.default.parallelism must be at least 1: " + std::to_string(defaultParallelism_));
+    require(defaultParallelism_ >= 1,
+            "spark.default.parallelism must be at least 1: " + std::to_string(defaultParallelism_));
     warnAboutSettingsWithoutMeaning(conf_);
-    if (conf_.getBoolean("spark.ui.showConsoleProgress", true) && isatty(STDERR_FILENO) == 1) progress_.emplace(status_);
+    if (conf_.getBoolean("spark.ui.showConsoleProgress", true) && isatty(STDERR_FILENO) == 1)
+        progress_.emplace(status_);
 }
 
 Context::~Context() {
@@ -244,13 +257,17 @@ Context::~Context() {
     try {
         stop();
     } catch (...) {
-        logMessage(LogLevel::kError, "context", "the context could not be stopped: " + describeException(std::current_exception()));
+        logMessage(LogLevel::kError, "context",
+                   "the context could not be stopped: " + describeException(std::current_exception()));
     }
 }
 
 void Context::stop() {
-    if (bus_.onListenerThread()) throw SparkException("a SparkContext cannot be stopped by its listener: the wait for the listener's end would never end");
-    if (scheduler_->onEngineThread()) throw SparkException("a SparkContext cannot be stopped in a task or in a result handler");
+    if (bus_.onListenerThread())
+        throw SparkException(
+            "a SparkContext cannot be stopped by its listener: the wait for the listener's end would never end");
+    if (scheduler_->onEngineThread())
+        throw SparkException("a SparkContext cannot be stopped in a task or in a result handler");
     if (stopped_.exchange(true)) return;
     scheduler_->stop();
     bus_.post([time = clock_->getTimeMillis()](SparkListener& listener) { listener.onApplicationEnd({time}); });
@@ -262,14 +279,17 @@ void Context::stop() {
 
 void Context::assertUsable(const char* what) const {
     if (TaskContext::get() != nullptr) {
-        throw SparkException(std::string(what) + " cannot be called in a task: RDDs are made and actions are run by the driver only");
+        throw SparkException(std::string(what) +
+                             " cannot be called in a task: RDDs are made and actions are run by the driver only");
     }
     if (isStopped()) throw IllegalStateException(std::string(what) + " on a stopped SparkContext; make a new one");
 }
 
 void Context::assertMayWait(const char* what) const {
     if (scheduler_->onEngineThread()) {
-        throw SparkException(std::string(what) + " cannot be called in a task or in a result handler: the wait for its job would never end");
+        throw SparkException(
+            std::string(what) +
+            " cannot be called in a task or in a result handler: the wait for its job would never end");
     }
 }
 
@@ -288,7 +308,8 @@ std::shared_ptr<JobHandle> Context::submitJob(JobRequest request) {
     return scheduler_->submit(std::move(request), localProperties());
 }
 
-std::vector<BlockPtr> Context::fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) {
+std::vector<BlockPtr> Context::fetchShuffle(const ShuffleDependency& shuffle, int reducePartition,
+                                            TaskContext& context) {
     return shuffles_.fetch(shuffle, reducePartition, context);
 }
 

@@ -1,14 +1,5 @@
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "context/console_progress.hpp"
 #include "rdd/block_manager.hpp"
 #include "rdd/clock.hpp"
@@ -19,6 +10,15 @@
 #include "scheduler/scheduler.hpp"
 #include "scheduler/status_store.hpp"
 #include "shuffle/shuffle_manager.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace dstream {
 
@@ -61,7 +61,8 @@ public:
     void assertMayWait(const char* what) const override;
     bool isStopped() const override { return stopped_.load(); }
     std::shared_ptr<JobHandle> submitJob(JobRequest request) override;
-    std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) override;
+    std::vector<BlockPtr> fetchShuffle(const ShuffleDependency& shuffle, int reducePartition,
+                                       TaskContext& context) override;
     void runSplits(TaskContext& task, int count, const std::function<void(int, TaskContext&)>& body) override {
         scheduler_->runSplits(task, count, body);
     }

@@ -1,8 +1,8 @@
 #include "rdd/spark_context.hpp"
 
-#include <utility>
-
 #include "context/context.hpp"
+
+#include <utility>
 
 namespace dstream {
 namespace {
@@ -21,7 +21,9 @@ void setProperty(const std::string& key, const std::optional<std::string>& value
     setLocalProperties(std::make_shared<const Properties>(std::move(changed)));
 }
 
-Context& contextOf(const std::shared_ptr<SparkContextCore>& core) { return Context::of(core); }
+Context& contextOf(const std::shared_ptr<SparkContextCore>& core) {
+    return Context::of(core);
+}
 
 }  // namespace
 
@@ -33,7 +35,8 @@ SparkContext::SparkContext(const std::string& master, const std::string& appName
 SparkContext SparkContext::getOrCreate(const SparkConf& conf) {
     if (auto active = Context::active()) {
         if (!conf.getAll().empty()) {
-            logMessage(LogLevel::kWarn, "context", "getOrCreate: a SparkContext is active already, the given settings are ignored");
+            logMessage(LogLevel::kWarn, "context",
+                       "getOrCreate: a SparkContext is active already, the given settings are ignored");
         }
         return SparkContext(active);
     }
@@ -56,7 +59,8 @@ DoubleAccumulator SparkContext::doubleAccumulator(const std::string& name) const
 
 // ---- jobs
 
-void SparkContext::setJobGroup(const std::string& groupId, const std::string& description, bool interruptOnCancel) const {
+void SparkContext::setJobGroup(const std::string& groupId, const std::string& description,
+                               bool interruptOnCancel) const {
     setProperty(kGroup, groupId);
     setProperty(kDescription, description);
     setProperty(kInterrupt, interruptOnCancel ? "true" : "false");
@@ -66,17 +70,29 @@ void SparkContext::clearJobGroup() const {
     for (const char* key : {kGroup, kDescription, kInterrupt}) setProperty(key, std::nullopt);
 }
 
-void SparkContext::setJobDescription(const std::optional<std::string>& description) const { setProperty(kDescription, description); }
+void SparkContext::setJobDescription(const std::optional<std::string>& description) const {
+    setProperty(kDescription, description);
+}
 
-void SparkContext::cancelJobGroup(const std::string& groupId) const { contextOf(core_).scheduler().cancelGroup(groupId); }
+void SparkContext::cancelJobGroup(const std::string& groupId) const {
+    contextOf(core_).scheduler().cancelGroup(groupId);
+}
 
-void SparkContext::cancelAllJobs() const { contextOf(core_).scheduler().cancelAll("all jobs were cancelled"); }
+void SparkContext::cancelAllJobs() const {
+    contextOf(core_).scheduler().cancelAll("all jobs were cancelled");
+}
 
-void SparkContext::cancelJob(int jobId, const std::string& reason) const { contextOf(core_).scheduler().cancelJob(jobId, reason); }
+void SparkContext::cancelJob(int jobId, const std::string& reason) const {
+    contextOf(core_).scheduler().cancelJob(jobId, reason);
+}
 
-void SparkContext::cancelStage(int stageId, const std::string& reason) const { contextOf(core_).scheduler().cancelStage(stageId, reason); }
+void SparkContext::cancelStage(int stageId, const std::string& reason) const {
+    contextOf(core_).scheduler().cancelStage(stageId, reason);
+}
 
-void SparkContext::setLocalProperty(const std::string& key, const std::optional<std::string>& value) const { setProperty(key, value); }
+void SparkContext::setLocalProperty(const std::string& key, const std::optional<std::string>& value) const {
+    setProperty(key, value);
+}
 
 std::optional<std::string> SparkContext::getLocalProperty(const std::string& key) const {
     const auto properties = localProperties();
@@ -84,23 +100,35 @@ std::optional<std::string> SparkContext::getLocalProperty(const std::string& key
     return found == properties->end() ? std::nullopt : std::optional(found->second);
 }
 
-Properties SparkContext::getLocalProperties() const { return *localProperties(); }
+Properties SparkContext::getLocalProperties() const {
+    return *localProperties();
+}
 
 SparkContext::PropertiesScope::PropertiesScope(Properties properties) : saved_(*localProperties()) {
     setLocalProperties(std::make_shared<const Properties>(std::move(properties)));
 }
 
-SparkContext::PropertiesScope::~PropertiesScope() { setLocalProperties(std::make_shared<const Properties>(std::move(saved_))); }
+SparkContext::PropertiesScope::~PropertiesScope() {
+    setLocalProperties(std::make_shared<const Properties>(std::move(saved_)));
+}
 
 // ---- settings and information
 
-void SparkContext::setCheckpointDir(const std::string& directory) const { contextOf(core_).setCheckpointDirectory(directory); }
+void SparkContext::setCheckpointDir(const std::string& directory) const {
+    contextOf(core_).setCheckpointDirectory(directory);
+}
 
-void SparkContext::addFile(const std::string& path, bool recursive) const { contextOf(core_).addFile(path, recursive); }
+void SparkContext::addFile(const std::string& path, bool recursive) const {
+    contextOf(core_).addFile(path, recursive);
+}
 
-std::vector<std::string> SparkContext::listFiles() const { return contextOf(core_).files(); }
+std::vector<std::string> SparkContext::listFiles() const {
+    return contextOf(core_).files();
+}
 
-std::map<int, std::shared_ptr<RddBase>> SparkContext::getPersistentRDDs() const { return contextOf(core_).persisted(); }
+std::map<int, std::shared_ptr<RddBase>> SparkContext::getPersistentRDDs() const {
+    return contextOf(core_).persisted();
+}
 
 std::vector<RDDInfo> SparkContext::getRDDStorageInfo() const {
     std::vector<RDDInfo> infos;
@@ -115,23 +143,41 @@ std::vector<RDDInfo> SparkContext::getRDDStorageInfo() const {
     return infos;
 }
 
-void SparkContext::setLogLevel(const std::string& level) const { dstream::setLogLevel(parseLogLevel(level)); }
+void SparkContext::setLogLevel(const std::string& level) const {
+    dstream::setLogLevel(parseLogLevel(level));
+}
 
-std::string SparkContext::applicationId() const { return contextOf(core_).applicationId(); }
+std::string SparkContext::applicationId() const {
+    return contextOf(core_).applicationId();
+}
 
-int64_t SparkContext::startTime() const { return contextOf(core_).startTime(); }
+int64_t SparkContext::startTime() const {
+    return contextOf(core_).startTime();
+}
 
-std::string SparkContext::version() { return "0.1.0"; }
+std::string SparkContext::version() {
+    return "0.1.0";
+}
 
-std::optional<std::string> SparkContext::uiWebUrl() const { return std::nullopt; }
+std::optional<std::string> SparkContext::uiWebUrl() const {
+    return std::nullopt;
+}
 
-void SparkContext::addSparkListener(std::shared_ptr<SparkListener> listener) const { contextOf(core_).addListener(std::move(listener)); }
+void SparkContext::addSparkListener(std::shared_ptr<SparkListener> listener) const {
+    contextOf(core_).addListener(std::move(listener));
+}
 
-void SparkContext::removeSparkListener(const std::shared_ptr<SparkListener>& listener) const { contextOf(core_).removeListener(listener); }
+void SparkContext::removeSparkListener(const std::shared_ptr<SparkListener>& listener) const {
+    contextOf(core_).removeListener(listener);
+}
 
-void SparkContext::waitUntilListenersAreIdle() const { contextOf(core_).bus().waitUntilEmpty(); }
+void SparkContext::waitUntilListenersAreIdle() const {
+    contextOf(core_).bus().waitUntilEmpty();
+}
 
-void SparkContext::stop() const { contextOf(core_).stop(); }
+void SparkContext::stop() const {
+    contextOf(core_).stop();
+}
 
 // ---- SparkStatusTracker
 
@@ -167,7 +213,8 @@ std::optional<SparkStageInfo> SparkStatusTracker::getStageInfo(int stageId) cons
     const auto core = core_.lock();
     const auto stage = core ? contextOf(core).status().stage(stageId) : std::nullopt;
     if (!stage) return std::nullopt;
-    return SparkStageInfo{stage->stageId, stage->attempt, stage->name, stage->tasks, stage->active, stage->completed, stage->failed};
+    return SparkStageInfo{stage->stageId, stage->attempt,   stage->name,  stage->tasks,
+                          stage->active,  stage->completed, stage->failed};
 }
 
 }  // namespace dstream

@@ -1,11 +1,11 @@
 #include "rdd/detail/block_codec.hpp"
 
-#include <cstdio>
-
 #include "rdd/exceptions.hpp"
 #include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
 #include "storage/block_file.hpp"
+
+#include <cstdio>
 
 namespace dstream::detail {
 namespace {
@@ -23,7 +23,8 @@ std::shared_ptr<const Block> readBlockFile(const std::string& directory, int par
     return decodeBlock(posixFs().readFile(path), codec, path);
 }
 
-void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec, int64_t attempt) {
+void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
+                    int64_t attempt) {
     Fs& fs = posixFs();
     const std::string path = directory + "/" + partName(partition);
     if (fs.exists(path)) return;

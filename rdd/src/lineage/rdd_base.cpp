@@ -1,14 +1,5 @@
 #include "rdd/rdd_base.hpp"
 
-#include <algorithm>
-#include <cstdio>
-#include <iterator>
-#include <limits>
-#include <map>
-#include <set>
-#include <unordered_set>
-#include <utility>
-
 #include "rdd/block_manager.hpp"
 #include "rdd/detail/block_codec.hpp"
 #include "rdd/detail/context_core.hpp"
@@ -18,10 +9,20 @@
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+#include <limits>
+#include <map>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
 namespace dstream {
 namespace {
 
-/// Lets go of a node or a lineage without recursion: what its destructor lets go of waits in a list of the outermost call.
+/// Lets go of a node or a lineage without recursion: what its destructor lets go of waits in a list of the outermost
+/// call.
 void release(std::shared_ptr<const void> last) {
     thread_local std::vector<std::shared_ptr<const void>>* waiting = nullptr;
     if (!last) return;
@@ -54,7 +55,9 @@ std::string sizeText(int64_t bytes) {
 
 Dependency::Dependency(std::shared_ptr<RddBase> parent) : rdd_(std::move(parent)) {}
 
-Dependency::~Dependency() { release(std::move(rdd_)); }
+Dependency::~Dependency() {
+    release(std::move(rdd_));
+}
 
 RddBase::RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage dependencies, const char* operatorName,
                  CallSite callSite, std::optional<Partitioner> partitioner)
@@ -78,7 +81,8 @@ RddBase::RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage depen
 }
 
 RddBase::~RddBase() {
-    if (wasPersisted_ || checkpointState_ == CheckpointState::kMarked || checkpointState_ == CheckpointState::kMarkedLocal) {
+    if (wasPersisted_ || checkpointState_ == CheckpointState::kMarked ||
+        checkpointState_ == CheckpointState::kMarkedLocal) {
         if (const auto core = context_.lock()) {
             if (wasPersisted_) core->forgetPersisted(id_);
             if (checkpointState_ != CheckpointState::kNone && checkpointState_ != CheckpointState::kDone) {
@@ -100,7 +104,9 @@ void RddBase::setName(std::string name) {
     name_ = std::move(name);
 }
 
-std::string RddBase::scopeText() const { return std::string(operatorName_) + " at " + callSite_.toString(); }
+std::string RddBase::scopeText() const {
+    return std::string(operatorName_) + " at " + callSite_.toString();
+}
 
 std::shared_ptr<SparkContextCore> RddBase::context() const {
     if (auto core = context_.lock()) return core;
@@ -124,7 +130,8 @@ int RddBase::numPartitions() const {
             const auto& lineage = *kept.emplace_back(rdd->lineage());
             for (const DependencyPtr& dependency : lineage) {
                 const RddBase& parent = dependency->rdd();
-                if (dependency->shuffle() != nullptr || parent.numPartitions_.load(std::memory_order_acquire) >= 0) continue;
+                if (dependency->shuffle() != nullptr || parent.numPartitions_.load(std::memory_order_acquire) >= 0)
+                    continue;
                 open.push_back(&parent);
                 ready = false;
             }
@@ -144,7 +151,9 @@ StorageLevel RddBase::storageLevel() const {
     return storageLevel_;
 }
 
-void RddBase::persist(StorageLevel level) { setLevel(level, false); }
+void RddBase::persist(StorageLevel level) {
+    setLevel(level, false);
+}
 
 void RddBase::setLevel(StorageLevel level, bool replace) {
     const auto core = context();
@@ -165,7 +174,8 @@ void RddBase::setLevel(StorageLevel level, bool replace) {
     }
     if (level == StorageLevel::NONE) return;
     if (level.replication() > 1) {
-        logMessage(LogLevel::kWarn, "rdd", "one process keeps one copy of a block: the replicas of " + level.toString() + " are ignored");
+        logMessage(LogLevel::kWarn, "rdd",
+                   "one process keeps one copy of a block: the replicas of " + level.toString() + " are ignored");
     }
     core->notePersisted(shared_from_this());
 }
@@ -180,8 +190,9 @@ void RddBase::unpersist(bool /*blocking: blocks are dropped at once*/) {
 }
 
 void RddBase::updateEdge() {
-    edge_.store(storageLevel_ != StorageLevel::NONE || checkpointState_ == CheckpointState::kDone || blockInLongLineage_,
-                std::memory_order_release);
+    edge_.store(
+        storageLevel_ != StorageLevel::NONE || checkpointState_ == CheckpointState::kDone || blockInLongLineage_,
+        std::memory_order_release);
 }
 
 std::shared_ptr<RddBase> RddBase::checkpointRdd() const {
@@ -204,9 +215,10 @@ std::shared_ptr<const Block> RddBase::edgeBlock(int partition, TaskContext& cont
     }
     const auto compute = [&]() -> BlockPtr {
         if (cut) {
-            throw SparkException("partition " + std::to_string(partition) + " of " + toString() +
-                                 " is lost and its lineage was cut by localCheckpoint(); use checkpoint() for what must "
-                                 "survive the loss of cached blocks");
+            throw SparkException(
+                "partition " + std::to_string(partition) + " of " + toString() +
+                " is lost and its lineage was cut by localCheckpoint(); use checkpoint() for what must "
+                "survive the loss of cached blocks");
         }
         if (blockInLongLineage_ && !checkpoint) prepareLongLineage(partition, context);
         return computeBlock(partition, context);
@@ -250,7 +262,8 @@ void RddBase::prepareLongLineage(int partition, TaskContext& context) const {
             const auto& lineage = *kept.emplace_back(place.first->lineage());
             for (const DependencyPtr& dependency : lineage) {
                 const RddBase& parent = dependency->rdd();
-                if (dependency->shuffle() != nullptr || !(parent.belowLongLineage_ || parent.blockInLongLineage_)) continue;
+                if (dependency->shuffle() != nullptr || !(parent.belowLongLineage_ || parent.blockInLongLineage_))
+                    continue;
                 indexes.clear();
                 dependency->parents(place.second, indexes);
                 for (const int index : indexes) {
@@ -286,7 +299,8 @@ void RddBase::prepareLongLineage(int partition, TaskContext& context) const {
 
 void RddBase::markForCheckpoint() {
     if (!context()->checkpointDirectory()) {
-        throw SparkException("checkpoint() of " + toString() + " needs a directory: call SparkContext::setCheckpointDir before");
+        throw SparkException("checkpoint() of " + toString() +
+                             " needs a directory: call SparkContext::setCheckpointDir before");
     }
     if (blockCodec() == nullptr) {
         throw NotSerializableException("checkpoint() of " + toString() + " needs a Codec for " + elementTypeName());
@@ -296,7 +310,9 @@ void RddBase::markForCheckpoint() {
 
 void RddBase::markForLocalCheckpoint() {
     const StorageLevel level = storageLevel();
-    setLevel(StorageLevel(true, true, level.useOffHeap(), level.deserialized() || !level.isValid(), level.replication()), true);
+    setLevel(
+        StorageLevel(true, true, level.useOffHeap(), level.deserialized() || !level.isValid(), level.replication()),
+        true);
     markCheckpoint(CheckpointState::kMarkedLocal);
 }
 
@@ -415,8 +431,10 @@ std::string RddBase::toDebugString() const {
             } else {
                 std::string outer = line.prefix;
                 outer.erase(outer.find_last_not_of(' ') + 1);
-                if (!outer.empty() && outer.back() == '|') outer.pop_back();
-                else outer = line.prefix;
+                if (!outer.empty() && outer.back() == '|')
+                    outer.pop_back();
+                else
+                    outer = line.prefix;
                 begin = outer + "+-" + count + " ";
                 next = outer + (line.last ? "  " : "| ") + bar;
             }
@@ -427,7 +445,8 @@ std::string RddBase::toDebugString() const {
         if (core && level != StorageLevel::NONE) {
             const RDDInfo info = core->blockManager().infoOf(rdd.id());
             if (info.numCachedPartitions > 0) {
-                text += "\n" + next + (&rdd == this ? " " : "") + "    CachedPartitions: " + std::to_string(info.numCachedPartitions) +
+                text += "\n" + next + (&rdd == this ? " " : "") +
+                        "    CachedPartitions: " + std::to_string(info.numCachedPartitions) +
                         "; MemorySize: " + sizeText(info.memSize) + "; DiskSize: " + sizeText(info.diskSize);
             }
         }

@@ -11,7 +11,8 @@ AccumulatorBase& AccumulatorBase::here(const std::shared_ptr<AccumulatorBase>& a
     TaskContext* const task = TaskContext::get();
     if (task == nullptr) return *accumulator;
     if (!accumulator->isRegistered()) {
-        throw UnsupportedOperationException("an accumulator must be registered with SparkContext::registerAccumulator before a task uses it");
+        throw UnsupportedOperationException(
+            "an accumulator must be registered with SparkContext::registerAccumulator before a task uses it");
     }
     auto& updates = task->accumulators_[accumulator->id_];
     if (!updates) {
@@ -23,7 +24,8 @@ AccumulatorBase& AccumulatorBase::here(const std::shared_ptr<AccumulatorBase>& a
 
 void AccumulatorBase::requireDriver(const char* what) {
     if (TaskContext::get() != nullptr) {
-        throw UnsupportedOperationException(std::string(what) + " of an accumulator is for the driver; tasks can only add");
+        throw UnsupportedOperationException(std::string(what) +
+                                            " of an accumulator is for the driver; tasks can only add");
     }
 }
 
@@ -43,7 +45,9 @@ const std::string& AccumulatorBase::name() const {
     return name_;
 }
 
-void AccumulatorBase::mergeIntoOrigin() { origin_->merge(*this); }
+void AccumulatorBase::mergeIntoOrigin() {
+    origin_->merge(*this);
+}
 
 std::unique_lock<std::mutex> AccumulatorBase::lock() const {
     return origin_ ? std::unique_lock<std::mutex>() : std::unique_lock(mutex_);
@@ -64,7 +68,8 @@ double LongAccumulator::avg() const {
     });
 }
 void LongAccumulator::doAdd(const int64_t& value) {
-    sum_ = static_cast<int64_t>(static_cast<uint64_t>(sum_) + static_cast<uint64_t>(value));  // wraps like the reference
+    sum_ =
+        static_cast<int64_t>(static_cast<uint64_t>(sum_) + static_cast<uint64_t>(value));  // wraps like the reference
     ++count_;
 }
 void LongAccumulator::doMerge(const AccumulatorV2& other) {

@@ -1,5 +1,7 @@
 #include "scheduler/executor.hpp"
 
+#include "rdd/exceptions.hpp"
+
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
@@ -8,8 +10,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include "rdd/exceptions.hpp"
 
 namespace dstream {
 namespace {
@@ -24,7 +24,8 @@ public:
             const std::size_t started = threads_.size();
             stop();
             throw SparkException("the master asks for " + std::to_string(slots) + " threads, the system gave " +
-                                 std::to_string(started) + " (" + error.what() + "); ask for fewer or raise its limits");
+                                 std::to_string(started) + " (" + error.what() +
+                                 "); ask for fewer or raise its limits");
         }
     }
     ~ThreadExecutor() override { stop(); }
@@ -97,7 +98,8 @@ std::unique_ptr<Executor> makeThreadExecutor(int slots, Executor::RunNext runNex
 std::unique_ptr<Executor> makeExecutor(std::string_view kind, int slots, Executor::RunNext runNext) {
     if (kind == "threads") return makeThreadExecutor(slots, std::move(runNext));
     if (kind == "tbb") return makeTbbExecutor(slots, std::move(runNext));
-    throw IllegalArgumentException("the executor should be threads, tbb or seeded:N, found '" + std::string(kind) + "'");
+    throw IllegalArgumentException("the executor should be threads, tbb or seeded:N, found '" + std::string(kind) +
+                                   "'");
 }
 
 }  // namespace dstream

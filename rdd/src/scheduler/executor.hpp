@@ -6,10 +6,12 @@
 
 namespace dstream {
 
-/// Runs work on a fixed number of slots. What the work is, the owner knows: a slot asks for the next piece until there is none.
+/// Runs work on a fixed number of slots. What the work is, the owner knows: a slot asks for the next piece until there
+/// is none.
 class Executor {
 public:
-    /// Takes the next piece of ready work and runs it; false when there is none. Called by all slots at once; must not throw.
+    /// Takes the next piece of ready work and runs it; false when there is none. Called by all slots at once; must not
+    /// throw.
     using RunNext = std::function<bool()>;
 
     virtual ~Executor() = default;

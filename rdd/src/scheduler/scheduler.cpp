@@ -1,15 +1,15 @@
 #include "scheduler/scheduler.hpp"
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <utility>
-
 #include "rdd/block_manager.hpp"
 #include "rdd/detail/stage.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "scheduler/task_runner.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
 
 namespace dstream {
 namespace {
@@ -80,7 +80,8 @@ bool Job::wasCancelled() const {
 
 void Job::wait() {
     if (const auto owner = scheduler.lock(); owner && !isDone() && owner->onEngineThread()) {
-        throw SparkException("job " + std::to_string(id) + " cannot be waited for in a task or in a result handler: the wait would never end");
+        throw SparkException("job " + std::to_string(id) +
+                             " cannot be waited for in a task or in a result handler: the wait would never end");
     }
     std::unique_lock lock(mutex_);
     endedOrNot_.wait(lock, [this] { return ended_; });
@@ -126,15 +127,17 @@ void Job::finish(std::exception_ptr error, bool cancelled) {
         try {
             callback(error_);
         } catch (...) {
-            logMessage(LogLevel::kError, "scheduler", "a callback at the end of job " + std::to_string(id) + " failed: " + describeException(std::current_exception()));
+            logMessage(LogLevel::kError, "scheduler",
+                       "a callback at the end of job " + std::to_string(id) +
+                           " failed: " + describeException(std::current_exception()));
         }
     }
 }
 
 // ---- from outside
 
-Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusStore& status, ListenerBus<SparkListener>& bus,
-                     SchedulerOptions options)
+Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusStore& status,
+                     ListenerBus<SparkListener>& bus, SchedulerOptions options)
     : core_(core),
       shuffles_(shuffles),
       status_(status),
@@ -159,8 +162,9 @@ Scheduler::~Scheduler() {
 std::shared_ptr<JobHandle> Scheduler::submit(JobRequest request, std::shared_ptr<const Properties> properties) {
     const int count = request.rdd->numPartitions();
     for (const int partition : request.partitions) {
-        require(partition >= 0 && partition < count, "partition " + std::to_string(partition) + " of " + request.rdd->toString() +
-                                                         " does not exist; it has " + std::to_string(count) + " partitions");
+        require(partition >= 0 && partition < count, "partition " + std::to_string(partition) + " of " +
+                                                         request.rdd->toString() + " does not exist; it has " +
+                                                         std::to_string(count) + " partitions");
     }
     auto job = std::make_shared<Job>();
     job->id = nextJobId_++;
@@ -184,7 +188,8 @@ std::shared_ptr<JobHandle> Scheduler::submit(JobRequest request, std::shared_ptr
     return job;
 }
 
-void Scheduler::cancelJobs(const std::function<bool(const Job&)>& which, const std::function<std::string(const Job&)>& message) {
+void Scheduler::cancelJobs(const std::function<bool(const Job&)>& which,
+                           const std::function<std::string(const Job&)>& message) {
     std::vector<JobPtr> found;
     for (const auto& [id, job] : jobs_) {
         if (which(*job)) found.push_back(job);
@@ -195,14 +200,18 @@ void Scheduler::cancelJobs(const std::function<bool(const Job&)>& which, const s
 void Scheduler::cancelJob(int jobId, const std::string& reason) {
     strand_.post([this, jobId, reason] {
         cancelJobs([&](const Job& job) { return job.id == jobId; },
-                   [&](const Job& job) { return "Job " + std::to_string(job.id) + " cancelled" + (reason.empty() ? "" : ": " + reason); });
+                   [&](const Job& job) {
+                       return "Job " + std::to_string(job.id) + " cancelled" + (reason.empty() ? "" : ": " + reason);
+                   });
     });
 }
 
 void Scheduler::cancelGroup(const std::string& group) {
     strand_.post([this, group] {
         cancelJobs([&](const Job& job) { return job.group == group; },
-                   [&](const Job& job) { return "Job " + std::to_string(job.id) + " cancelled as part of job group " + group; });
+                   [&](const Job& job) {
+                       return "Job " + std::to_string(job.id) + " cancelled as part of job group " + group;
+                   });
     });
 }
 
@@ -215,13 +224,15 @@ void Scheduler::cancelAll(const std::string& reason) {
 
 void Scheduler::cancelStage(int stageId, const std::string& reason) {
     strand_.post([this, stageId, reason] {
-        cancelJobs([&](const Job& job) {
-            return std::ranges::any_of(job.stages_, [&](const StagePtr& stage) { return stage->id == stageId && !stage->complete; });
-        },
-                   [&](const Job& job) {
-                       return "Job " + std::to_string(job.id) + " cancelled because its stage " + std::to_string(stageId) + " was cancelled" +
-                              (reason.empty() ? "" : ": " + reason);
-                   });
+        cancelJobs(
+            [&](const Job& job) {
+                return std::ranges::any_of(
+                    job.stages_, [&](const StagePtr& stage) { return stage->id == stageId && !stage->complete; });
+            },
+            [&](const Job& job) {
+                return "Job " + std::to_string(job.id) + " cancelled because its stage " + std::to_string(stageId) +
+                       " was cancelled" + (reason.empty() ? "" : ": " + reason);
+            });
     });
 }
 
@@ -254,7 +265,9 @@ void Scheduler::execute(TaskRun& run) {
     const Stage& stage = *set.stage;
     run.taskId = nextTaskId_++;
     const int partition = set.tasks[static_cast<std::size_t>(run.index)].partition;
-    TaskRunner::place(run.context, {set.jobId, stage.id, set.attempt, partition, stage.numTasks, run.attempt, run.taskId}, core_.chunkSize());
+    TaskRunner::place(run.context,
+                      {set.jobId, stage.id, set.attempt, partition, stage.numTasks, run.attempt, run.taskId},
+                      core_.chunkSize());
     status_.taskStarted(stage.id);
     post([stageId = stage.id, attempt = set.attempt, info = infoOf(run)](SparkListener& listener) {
         listener.onTaskStart({stageId, attempt, info});
@@ -375,7 +388,8 @@ void Scheduler::submitReady() {
 void Scheduler::submitTasks(const StagePtr& stage) {
     auto set = std::make_shared<TaskSet>();
     if (stage->shuffle) {
-        for (const int map : shuffles_.missing(stage->shuffle->shuffleId(), stage->numTasks)) set->tasks.push_back({map, map});
+        for (const int map : shuffles_.missing(stage->shuffle->shuffleId(), stage->numTasks))
+            set->tasks.push_back({map, map});
     } else {
         const Job& job = *stage->job;
         for (std::size_t i = 0; i < job.done_.size(); ++i) {
@@ -397,7 +411,9 @@ void Scheduler::submitTasks(const StagePtr& stage) {
     stage->info.completionTime = 0;
     stage->info.failureReason.reset();
     status_.stageStarted({stage->id, set->attempt, stage->info.name, stage->info.numTasks});
-    post([info = stage->info, properties = set->properties](SparkListener& listener) { listener.onStageSubmitted({info, *properties}); });
+    post([info = stage->info, properties = set->properties](SparkListener& listener) {
+        listener.onStageSubmitted({info, *properties});
+    });
     if (set->tasks.empty()) {
         completeStage(stage);
         return;
@@ -438,7 +454,8 @@ void Scheduler::onTaskEnd(const RunPtr& run) {
             onSuccess(*run, task);
         }
     }
-    if (last && !set->fetchFailure.empty() && stage->running == set && !queue_.isClosed(*set)) retryStage(stage, set->fetchFailure);
+    if (last && !set->fetchFailure.empty() && stage->running == set && !queue_.isClosed(*set))
+        retryStage(stage, set->fetchFailure);
 }
 
 void Scheduler::onSuccess(TaskRun& run, TaskSet::Task& task) {
@@ -462,9 +479,11 @@ void Scheduler::onSuccess(TaskRun& run, TaskSet::Task& task) {
         }
     } catch (...) {
         const std::exception_ptr error = std::current_exception();
-        fail(std::vector(stage->jobs), makeError("Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name + "), the result of partition " +
-                                                     std::to_string(task.partition) + " could not be taken: " + whatOf(error),
-                                                 error));
+        fail(std::vector(stage->jobs),
+             makeError("Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name +
+                           "), the result of partition " + std::to_string(task.partition) +
+                           " could not be taken: " + whatOf(error),
+                       error));
         return;
     }
     stage->info.metrics.merge(run.context.taskMetrics());
@@ -485,15 +504,17 @@ void Scheduler::onFailure(const RunPtr& run, TaskSet::Task& task) {
     if (++task.failures < options_.maxTaskFailures) {
         if (!set.fetchFailure.empty()) return;  // comes again with the next attempt of the stage
         if (queue_.hasCopy(*run)) return;       // which may still succeed
-        logMessage(LogLevel::kWarn, "scheduler", "stage " + std::to_string(stage->id) + " (" + stage->info.name + "), partition " +
-                                                     std::to_string(task.partition) + " failed and is tried again: " + whatOf(run->error));
+        logMessage(LogLevel::kWarn, "scheduler",
+                   "stage " + std::to_string(stage->id) + " (" + stage->info.name + "), partition " +
+                       std::to_string(task.partition) + " failed and is tried again: " + whatOf(run->error));
         queue_.add(run->set, {static_cast<std::size_t>(run->index)});
         executor_->wake(1);
         return;
     }
-    const std::string message = "Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name + "), partition " +
-                                std::to_string(task.partition) + " failed " + std::to_string(task.failures) +
-                                (task.failures == 1 ? " time" : " times") + "; last: " + whatOf(run->error);
+    const std::string message = "Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name +
+                                "), partition " + std::to_string(task.partition) + " failed " +
+                                std::to_string(task.failures) + (task.failures == 1 ? " time" : " times") +
+                                "; last: " + whatOf(run->error);
     fail(std::vector(stage->jobs), makeError(message, run->error));
 }
 
@@ -526,19 +547,22 @@ void Scheduler::retryStage(const StagePtr& stage, const std::string& why) {
     post([info = stage->info](SparkListener& listener) { listener.onStageCompleted({info}); });
     if (++stage->failedAttempts >= options_.maxStageAttempts) {
         fail(std::vector(stage->jobs),
-             makeError("Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name + ") lost its input " +
-                       std::to_string(stage->failedAttempts) + " times in a row; last: " + why));
+             makeError("Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name +
+                       ") lost its input " + std::to_string(stage->failedAttempts) + " times in a row; last: " + why));
         return;
     }
     ++resubmittedStages_;
-    logMessage(LogLevel::kWarn, "scheduler", "stage " + std::to_string(stage->id) + " (" + stage->info.name + ") is run again: " + why);
+    logMessage(LogLevel::kWarn, "scheduler",
+               "stage " + std::to_string(stage->id) + " (" + stage->info.name + ") is run again: " + why);
     try {
         std::vector<StagePlan> plan = planStages(stage->rdd, stage->shuffle, core_.blockManager(), shuffles_);
         for (auto& lineage : plan[0].lineage) stage->lineage.push_back(std::move(lineage));
         link(stage, plan);
     } catch (...) {
         const std::exception_ptr error = std::current_exception();
-        fail(std::vector(stage->jobs), makeError("Job aborted: stage " + std::to_string(stage->id) + " (" + stage->info.name + ") could not be run again: " + whatOf(error), error));
+        fail(std::vector(stage->jobs), makeError("Job aborted: stage " + std::to_string(stage->id) + " (" +
+                                                     stage->info.name + ") could not be run again: " + whatOf(error),
+                                                 error));
     }
 }
 
@@ -608,10 +632,12 @@ void Scheduler::speculate() {
         const std::size_t tasks = set->tasks.size();
         std::vector<int64_t>& done = set->durations;
         std::optional<double> threshold;
-        if (tasks > 1 && static_cast<double>(done.size()) >= std::max(std::floor(options.quantile * static_cast<double>(tasks)), 1.0)) {
+        if (tasks > 1 && static_cast<double>(done.size()) >=
+                             std::max(std::floor(options.quantile * static_cast<double>(tasks)), 1.0)) {
             const auto middle = done.begin() + static_cast<std::ptrdiff_t>(done.size() / 2);
             std::nth_element(done.begin(), middle, done.end());
-            threshold = std::max(options.multiplier * static_cast<double>(*middle), static_cast<double>(options.minRuntimeMs));
+            threshold =
+                std::max(options.multiplier * static_cast<double>(*middle), static_cast<double>(options.minRuntimeMs));
         } else if (options.thresholdMs && tasks <= static_cast<std::size_t>(options_.slots)) {
             threshold = static_cast<double>(*options.thresholdMs);
         }

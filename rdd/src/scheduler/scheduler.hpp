@@ -1,18 +1,5 @@
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
-#include <cstdint>
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <string>
-#include <thread>
-#include <vector>
-
 #include "rdd/clock.hpp"
 #include "rdd/detail/context_core.hpp"
 #include "rdd/listener_bus.hpp"
@@ -25,6 +12,19 @@
 #include "scheduler/strand.hpp"
 #include "scheduler/task_queue.hpp"
 #include "shuffle/shuffle_manager.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
 
 namespace dstream {
 
@@ -89,8 +89,8 @@ private:
     std::vector<std::function<void(std::exception_ptr)>> callbacks_;
 };
 
-/// Turns jobs into stages and stages into tasks, and sees them through failures. All of its state belongs to a strand that whoever
-/// brings news drains: no thread of its own, and users' callbacks run without a lock.
+/// Turns jobs into stages and stages into tasks, and sees them through failures. All of its state belongs to a strand
+/// that whoever brings news drains: no thread of its own, and users' callbacks run without a lock.
 class Scheduler : public std::enable_shared_from_this<Scheduler> {
 public:
     Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusStore& status, ListenerBus<SparkListener>& bus,
@@ -140,7 +140,8 @@ private:
     void retryStage(const StagePtr& stage, const std::string& why);
     void succeed(JobPtr job);
     void fail(std::vector<JobPtr> jobs, std::exception_ptr error, bool cancelled = false);
-    void cancelJobs(const std::function<bool(const Job&)>& which, const std::function<std::string(const Job&)>& message);
+    void cancelJobs(const std::function<bool(const Job&)>& which,
+                    const std::function<std::string(const Job&)>& message);
     void dropStage(const StagePtr& stage);
     void speculate();
     void end(JobPtr job);

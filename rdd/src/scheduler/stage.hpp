@@ -1,14 +1,14 @@
 #pragma once
 
-#include <memory>
-#include <set>
-#include <string>
-#include <vector>
-
 #include "rdd/detail/shuffle_dependency.hpp"
 #include "rdd/rdd_base.hpp"
 #include "rdd/spark_listener.hpp"
 #include "scheduler/task_queue.hpp"
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace dstream {
 

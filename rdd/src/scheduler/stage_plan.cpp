@@ -44,7 +44,8 @@ std::vector<StagePlan> planStages(std::shared_ptr<RddBase> rdd, std::shared_ptr<
                 const auto [place, isNew] = byShuffle.try_emplace(edge->shuffleId(), plan.size());
                 const std::size_t parent = place->second;
                 if (isNew) {
-                    StagePlan& next = plan.emplace_back();  // moves the others: `current` and `lineage` stay where they are
+                    StagePlan& next =
+                        plan.emplace_back();  // moves the others: `current` and `lineage` stay where they are
                     next.rdd = dependency->rddPtr();
                     next.shuffle = std::shared_ptr<const ShuffleDependency>(dependency, edge);
                 }

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "rdd/block_manager.hpp"
 #include "rdd/detail/shuffle_dependency.hpp"
 #include "rdd/rdd_base.hpp"
 #include "shuffle/shuffle_manager.hpp"
+
+#include <memory>
+#include <vector>
 
 namespace dstream {
 
@@ -19,8 +19,9 @@ struct StagePlan {
     std::vector<std::shared_ptr<const RddBase::Lineage>> lineage;  // keeps the RDDs alive that its tasks run through
 };
 
-/// Cuts a lineage at its shuffles: the stage of `rdd` first, then those whose outputs it lacks, directly or not. Stops at RDDs whose
-/// partitions are all stored. A loop, not a recursion. May touch files and throws what counting partitions throws.
+/// Cuts a lineage at its shuffles: the stage of `rdd` first, then those whose outputs it lacks, directly or not. Stops
+/// at RDDs whose partitions are all stored. A loop, not a recursion. May touch files and throws what counting
+/// partitions throws.
 std::vector<StagePlan> planStages(std::shared_ptr<RddBase> rdd, std::shared_ptr<const ShuffleDependency> shuffle,
                                   const BlockManager& blocks, const ShuffleManager& shuffles);
 

@@ -35,7 +35,8 @@ void StatusStore::stageStarted(StageStatus stage) {
 
 void StatusStore::stageEnded(int stageId) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = stages_.find(stageId); found != stages_.end() && std::exchange(found->second.running, false)) --running_;
+    if (const auto found = stages_.find(stageId); found != stages_.end() && std::exchange(found->second.running, false))
+        --running_;
 }
 
 void StatusStore::taskStarted(int stageId) {

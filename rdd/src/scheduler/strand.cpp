@@ -1,10 +1,10 @@
 #include "scheduler/strand.hpp"
 
-#include <exception>
-#include <utility>
-
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
+
+#include <exception>
+#include <utility>
 
 namespace dstream {
 
@@ -35,7 +35,8 @@ void Strand::drain() {
         try {
             event();
         } catch (...) {
-            logMessage(LogLevel::kError, "scheduler", "an event failed: " + describeException(std::current_exception()));
+            logMessage(LogLevel::kError, "scheduler",
+                       "an event failed: " + describeException(std::current_exception()));
         }
     }
 }

@@ -1,16 +1,16 @@
 #pragma once
 
+#include "rdd/detail/unique_function.hpp"
+
 #include <atomic>
 #include <deque>
 #include <mutex>
 #include <thread>
 
-#include "rdd/detail/unique_function.hpp"
-
 namespace dstream {
 
-/// Runs events one after the other, in the order they were posted, on the threads that post them: who posts to an idle strand runs
-/// what there is until it is idle again. No thread of its own, no lock while an event runs.
+/// Runs events one after the other, in the order they were posted, on the threads that post them: who posts to an idle
+/// strand runs what there is until it is idle again. No thread of its own, no lock while an event runs.
 class Strand {
 public:
     using Event = detail::UniqueFunction<void()>;

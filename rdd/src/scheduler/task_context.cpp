@@ -1,15 +1,15 @@
 #include "rdd/task_context.hpp"
 
-#include <algorithm>
-#include <charconv>
-#include <iterator>
-#include <utility>
-
 #include "rdd/accumulator.hpp"
 #include "rdd/block.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "scheduler/task_runner.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <utility>
 
 namespace dstream {
 namespace {
@@ -31,13 +31,18 @@ void TaskMetrics::merge(const TaskMetrics& other) {
     recomputedPartitions += other.recomputedPartitions;
 }
 
-TaskContext::TaskContext(SparkContextCore& core, const Properties& properties) : core_(&core), properties_(&properties) {}
+TaskContext::TaskContext(SparkContextCore& core, const Properties& properties)
+    : core_(&core), properties_(&properties) {}
 
 TaskContext::~TaskContext() = default;
 
-TaskContext* TaskContext::get() { return currentTask; }
+TaskContext* TaskContext::get() {
+    return currentTask;
+}
 
-int TaskContext::getPartitionId() { return currentTask != nullptr ? currentTask->partitionId_ : 0; }
+int TaskContext::getPartitionId() {
+    return currentTask != nullptr ? currentTask->partitionId_ : 0;
+}
 
 std::optional<std::string> TaskContext::getLocalProperty(const std::string& key) const {
     const auto found = properties_->find(key);
@@ -52,7 +57,8 @@ std::optional<Time> TaskContext::batchTime() const {
     int64_t millis = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), millis);
     if (error != std::errc() || end != text.data() + text.size()) {
-        throw IllegalStateException(std::string("property ") + kBatchTimeProperty + " should be a time in ms, found '" + text + "'");
+        throw IllegalStateException(std::string("property ") + kBatchTimeProperty + " should be a time in ms, found '" +
+                                    text + "'");
     }
     return Time(millis);
 }
@@ -75,7 +81,9 @@ void TaskContext::addTaskFailureListener(std::function<void(TaskContext&, std::e
 
 TaskRunner::Current::Current(TaskContext& context) : before(std::exchange(currentTask, &context)) {}
 
-TaskRunner::Current::~Current() { currentTask = before; }
+TaskRunner::Current::~Current() {
+    currentTask = before;
+}
 
 void TaskRunner::place(TaskContext& context, const TaskPlace& place, std::size_t chunkSize) {
     context.jobId_ = place.jobId;
@@ -92,8 +100,8 @@ void TaskRunner::place(TaskContext& context, const TaskPlace& place, std::size_t
 std::unique_ptr<TaskContext> TaskRunner::partOf(TaskContext& task) {
     auto part = std::make_unique<TaskContext>(*task.core_, *task.properties_);
     place(*part,
-          {task.jobId_, task.stageId_, task.stageAttemptNumber_, task.partitionId_, task.numPartitions_, task.attemptNumber_,
-           task.taskAttemptId_},
+          {task.jobId_, task.stageId_, task.stageAttemptNumber_, task.partitionId_, task.numPartitions_,
+           task.attemptNumber_, task.taskAttemptId_},
           task.fullChunkSize_);
     part->interruptedBy_ = task.interruptedBy_;
     return part;
@@ -105,7 +113,8 @@ void TaskRunner::absorb(TaskContext& task, TaskContext& part) {
         auto [at, isNew] = task.accumulators_.try_emplace(id, update);
         if (!isNew) at->second->mergeUpdates(*update);
     }
-    std::move(part.completionListeners_.begin(), part.completionListeners_.end(), std::back_inserter(task.completionListeners_));
+    std::move(part.completionListeners_.begin(), part.completionListeners_.end(),
+              std::back_inserter(task.completionListeners_));
     std::move(part.failureListeners_.begin(), part.failureListeners_.end(), std::back_inserter(task.failureListeners_));
 }
 
@@ -119,7 +128,9 @@ void TaskRunner::end(TaskContext& context) {
                 listener(context, arguments...);
             } catch (...) {
                 if (context.error_) {
-                    logMessage(LogLevel::kError, "task", "a listener of a failed task failed too: " + describeException(std::current_exception()));
+                    logMessage(
+                        LogLevel::kError, "task",
+                        "a listener of a failed task failed too: " + describeException(std::current_exception()));
                 } else {
                     context.error_ = std::current_exception();
                 }

@@ -1,15 +1,16 @@
 #include "scheduler/task_queue.hpp"
 
+#include "scheduler/stage.hpp"
+#include "scheduler/task_runner.hpp"
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
 
-#include "scheduler/stage.hpp"
-#include "scheduler/task_runner.hpp"
-
 namespace dstream {
 
-TaskRun::TaskRun(SparkContextCore& core, std::shared_ptr<TaskSet> owner) : set(std::move(owner)), context(core, *set->properties) {}
+TaskRun::TaskRun(SparkContextCore& core, std::shared_ptr<TaskSet> owner)
+    : set(std::move(owner)), context(core, *set->properties) {}
 
 void TaskQueue::add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks) {
     const std::lock_guard lock(mutex_);
@@ -99,7 +100,8 @@ bool TaskQueue::isClosed(const TaskSet& set) const {
 
 bool TaskQueue::hasCopy(const TaskRun& run) const {
     const std::lock_guard lock(mutex_);
-    return std::ranges::any_of(run.set->running, [&](const auto& other) { return other.get() != &run && other->index == run.index; });
+    return std::ranges::any_of(run.set->running,
+                               [&](const auto& other) { return other.get() != &run && other->index == run.index; });
 }
 
 int TaskQueue::speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, double thresholdMs) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "rdd/task_context.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -10,8 +12,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "rdd/task_context.hpp"
 
 namespace dstream {
 
@@ -56,9 +56,9 @@ struct TaskSet {
 
     // Belong to the strand.
     std::size_t remaining = 0;
-    std::vector<int64_t> durations;              // of successful tasks, in ms of the application's clock
-    std::string fetchFailure;                    // why shuffle outputs were missing; "" when they were not
-    std::vector<std::shared_ptr<Job>> waiters;   // failed jobs that end with the last running task
+    std::vector<int64_t> durations;             // of successful tasks, in ms of the application's clock
+    std::string fetchFailure;                   // why shuffle outputs were missing; "" when they were not
+    std::vector<std::shared_ptr<Job>> waiters;  // failed jobs that end with the last running task
 
     // Guarded by the queue's mutex.
     std::deque<std::size_t> pending;

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "rdd/task_context.hpp"
+
 #include <exception>
 #include <memory>
 #include <vector>
-
-#include "rdd/task_context.hpp"
 
 namespace dstream {
 

@@ -1,15 +1,15 @@
 #include "shuffle/shuffle_manager.hpp"
 
-#include <algorithm>
-#include <atomic>
-#include <utility>
-
 #include "rdd/detail/context_core.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "storage/block_file.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
 
 namespace dstream {
 namespace {
@@ -28,11 +28,13 @@ int64_t recordsOf(const std::vector<BlockPtr>& blocks) {
 
 class Sink final : public MapOutputSink {
 public:
-    Sink(BlockManager& blocks, const ShuffleDependency& shuffle, std::shared_ptr<MapOutput> output, TaskContext& context, int64_t runBytes)
+    Sink(BlockManager& blocks, const ShuffleDependency& shuffle, std::shared_ptr<MapOutput> output,
+         TaskContext& context, int64_t runBytes)
         : blocks_(blocks), shuffle_(shuffle), output_(std::move(output)), context_(context), runBytes_(runBytes) {}
 
     void addRun(std::vector<BlockPtr> byPartition) override {
-        DSTREAM_CHECK(byPartition.size() == static_cast<std::size_t>(shuffle_.numReducePartitions()), "a run has one block per reduce partition");
+        DSTREAM_CHECK(byPartition.size() == static_cast<std::size_t>(shuffle_.numReducePartitions()),
+                      "a run has one block per reduce partition");
         const int64_t bytes = bytesOf(byPartition);
         TaskMetrics& metrics = context_.taskMetrics();
         metrics.shuffleRecordsWritten += recordsOf(byPartition);
@@ -43,10 +45,11 @@ public:
         }
         const BlockCodec* const codec = shuffle_.codec();
         if (codec == nullptr) {
-            throw NotSerializableException("a shuffle of " + std::to_string(bytes) + " bytes does not fit into the memory budget (" +
-                                           std::to_string(blocks_.memoryLimit()) + " bytes, dstream.memory.limit) and " +
-                                           shuffle_.elementTypeName() +
-                                           " has no Codec to move it to disk with; give the type one or raise the limit");
+            throw NotSerializableException(
+                "a shuffle of " + std::to_string(bytes) + " bytes does not fit into the memory budget (" +
+                std::to_string(blocks_.memoryLimit()) + " bytes, dstream.memory.limit) and " +
+                shuffle_.elementTypeName() +
+                " has no Codec to move it to disk with; give the type one or raise the limit");
         }
         const std::string path = blocks_.localDirectory() + "/shuffle-" + std::to_string(shuffle_.shuffleId()) + "-" +
                                  std::to_string(context_.taskAttemptId()) + "-" + std::to_string(runs_++);
@@ -71,7 +74,9 @@ private:
 }  // namespace
 
 ShuffleDependency::ShuffleDependency(std::shared_ptr<RddBase> parent, Partitioner partitioner)
-    : Dependency(std::move(parent)), shuffleId_(rdd().context()->newShuffleId()), partitioner_(std::move(partitioner)) {}
+    : Dependency(std::move(parent)),
+      shuffleId_(rdd().context()->newShuffleId()),
+      partitioner_(std::move(partitioner)) {}
 
 ShuffleDependency::~ShuffleDependency() {
     if (const auto core = rdd().weakContext().lock()) core->removeShuffle(shuffleId_);
@@ -97,7 +102,8 @@ void MapOutput::addMemoryRun(std::vector<BlockPtr> byPartition, int64_t bytes) {
     run.memoryBytes = bytes;
 }
 
-void MapOutput::addFileRun(const std::vector<BlockPtr>& byPartition, const BlockCodec& codec, const std::string& path, int64_t& written) {
+void MapOutput::addFileRun(const std::vector<BlockPtr>& byPartition, const BlockCodec& codec, const std::string& path,
+                           int64_t& written) {
     Run& run = runs_.emplace_back();
     run.file = path;  // from here on the destructor removes it
     File file = posixFs().open(path, Fs::Mode::kCreate);
@@ -118,7 +124,8 @@ void MapOutput::addFileRun(const std::vector<BlockPtr>& byPartition, const Block
 
 BlockPtr MapOutput::readFrame(const Run& run, const File& file, std::size_t partition, const BlockCodec& codec) {
     std::vector<std::byte> bytes(run.offsets[partition + 1] - run.offsets[partition]);
-    if (file.readAt(bytes, run.offsets[partition]) != bytes.size()) throw SparkException(run.file + " is shorter than what was written");
+    if (file.readAt(bytes, run.offsets[partition]) != bytes.size())
+        throw SparkException(run.file + " is shorter than what was written");
     return detail::decodeBlock(bytes, codec, run.file);
 }
 
@@ -169,13 +176,15 @@ bool ShuffleManager::isComplete(int shuffleId, int numMaps) const {
     if (numMaps == 0) return true;
     const std::lock_guard lock(mutex_);
     const auto found = shuffles_.find(shuffleId);
-    return found != shuffles_.end() && std::ranges::all_of(found->second.byMap, [](const auto& output) { return output != nullptr; });
+    return found != shuffles_.end() &&
+           std::ranges::all_of(found->second.byMap, [](const auto& output) { return output != nullptr; });
 }
 
-std::unique_ptr<MapOutputSink> ShuffleManager::makeSink(const ShuffleDependency& shuffle, std::shared_ptr<MapOutput> output,
-                                                        TaskContext& context) {
+std::unique_ptr<MapOutputSink> ShuffleManager::makeSink(const ShuffleDependency& shuffle,
+                                                        std::shared_ptr<MapOutput> output, TaskContext& context) {
     // All slots together gather about a quarter of the budget between runs.
-    const int64_t runBytes = std::clamp<int64_t>(blocks_.memoryLimit() / (4 * slots_), int64_t{1} << 16, int64_t{1} << 28);
+    const int64_t runBytes =
+        std::clamp<int64_t>(blocks_.memoryLimit() / (4 * slots_), int64_t{1} << 16, int64_t{1} << 28);
     return std::make_unique<Sink>(blocks_, shuffle, std::move(output), context, runBytes);
 }
 
@@ -195,7 +204,8 @@ bool ShuffleManager::add(int shuffleId, int mapPartition, int numMaps, std::shar
     return true;
 }
 
-std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, int reducePartition, TaskContext& context) {
+std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, int reducePartition,
+                                            TaskContext& context) {
     const int id = shuffle.shuffleId();
     const int numMaps = shuffle.rdd().numPartitions();
     std::vector<BlockPtr> blocks;
@@ -205,7 +215,8 @@ std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, in
         const std::lock_guard lock(mutex_);
         if (const auto found = shuffles_.find(id); found != shuffles_.end()) outputs = found->second.byMap;
     }
-    if (outputs.empty()) throw detail::FetchFailed{id, 0, "no map output of shuffle " + std::to_string(id) + " is there"};
+    if (outputs.empty())
+        throw detail::FetchFailed{id, 0, "no map output of shuffle " + std::to_string(id) + " is there"};
     for (std::size_t map = 0; map < outputs.size(); ++map) {
         std::string why = "it is missing";
         if (outputs[map]) {
@@ -217,7 +228,9 @@ std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, in
             }
             dropDamaged(shuffle, outputs);
         }
-        throw detail::FetchFailed{id, static_cast<int>(map), "map output " + std::to_string(map) + " of shuffle " + std::to_string(id) + ": " + why};
+        throw detail::FetchFailed{
+            id, static_cast<int>(map),
+            "map output " + std::to_string(map) + " of shuffle " + std::to_string(id) + ": " + why};
     }
     TaskMetrics& metrics = context.taskMetrics();
     metrics.shuffleRecordsRead += recordsOf(blocks);
@@ -225,7 +238,8 @@ std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, in
     return blocks;
 }
 
-void ShuffleManager::dropDamaged(const ShuffleDependency& shuffle, const std::vector<std::shared_ptr<const MapOutput>>& outputs) {
+void ShuffleManager::dropDamaged(const ShuffleDependency& shuffle,
+                                 const std::vector<std::shared_ptr<const MapOutput>>& outputs) {
     // All of them at once: every damaged one found later would cost one more attempt of the reading stage.
     std::vector<std::shared_ptr<const MapOutput>> dropped;
     for (std::size_t map = 0; map < outputs.size(); ++map) {
@@ -234,7 +248,8 @@ void ShuffleManager::dropDamaged(const ShuffleDependency& shuffle, const std::ve
             outputs[map]->verify(shuffle.codec());
             continue;
         } catch (const std::exception& error) {
-            logMessage(LogLevel::kWarn, "shuffle", "a map output is lost and will be computed again: " + std::string(error.what()));
+            logMessage(LogLevel::kWarn, "shuffle",
+                       "a map output is lost and will be computed again: " + std::string(error.what()));
         }
         const std::lock_guard lock(mutex_);
         const auto found = shuffles_.find(shuffle.shuffleId());

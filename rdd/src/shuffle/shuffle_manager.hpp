@@ -1,5 +1,10 @@
 #pragma once
 
+#include "rdd/block.hpp"
+#include "rdd/block_manager.hpp"
+#include "rdd/detail/shuffle_dependency.hpp"
+#include "rdd/task_context.hpp"
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -7,15 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "rdd/block.hpp"
-#include "rdd/block_manager.hpp"
-#include "rdd/detail/shuffle_dependency.hpp"
-#include "rdd/task_context.hpp"
-
 namespace dstream {
 
-/// What one map task made: runs of one block per reduce partition, in memory or in a file each. Gives memory and files back
-/// when it dies, so that the output of a failed or beaten attempt leaves nothing behind.
+/// What one map task made: runs of one block per reduce partition, in memory or in a file each. Gives memory and files
+/// back when it dies, so that the output of a failed or beaten attempt leaves nothing behind.
 class MapOutput {
 public:
     explicit MapOutput(BlockManager& blocks) : blocks_(blocks) {}
@@ -24,7 +24,8 @@ public:
     MapOutput& operator=(const MapOutput&) = delete;
 
     void addMemoryRun(std::vector<BlockPtr> byPartition, int64_t bytes);
-    void addFileRun(const std::vector<BlockPtr>& byPartition, const BlockCodec& codec, const std::string& path, int64_t& written);
+    void addFileRun(const std::vector<BlockPtr>& byPartition, const BlockCodec& codec, const std::string& path,
+                    int64_t& written);
     /// Appends the blocks of a reduce partition in run order.
     /// @throws SparkException  when a file is gone or damaged
     void read(int reducePartition, const BlockCodec* codec, std::vector<BlockPtr>& out) const;
@@ -34,7 +35,7 @@ public:
 
 private:
     struct Run {
-        std::vector<BlockPtr> memory;   // empty when in a file
+        std::vector<BlockPtr> memory;  // empty when in a file
         int64_t memoryBytes = 0;
         std::string file;
         std::vector<uint64_t> offsets;  // one frame per reduce partition: [offsets[i], offsets[i + 1]), empty: no block
@@ -54,7 +55,8 @@ public:
     std::vector<int> missing(int shuffleId, int numMaps) const;
     bool isComplete(int shuffleId, int numMaps) const;
     /// Where a map task writes; `output` is what it fills.
-    std::unique_ptr<MapOutputSink> makeSink(const ShuffleDependency& shuffle, std::shared_ptr<MapOutput> output, TaskContext& context);
+    std::unique_ptr<MapOutputSink> makeSink(const ShuffleDependency& shuffle, std::shared_ptr<MapOutput> output,
+                                            TaskContext& context);
     std::shared_ptr<MapOutput> makeOutput() { return std::make_shared<MapOutput>(blocks_); }
     /// Makes the output of a successful map task known; the first one wins. True when it replaces one that was lost.
     bool add(int shuffleId, int mapPartition, int numMaps, std::shared_ptr<const MapOutput> output);

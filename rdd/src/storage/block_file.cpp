@@ -32,13 +32,15 @@ BlockPtr decodeBlock(std::span<const std::byte> frame, const BlockCodec& codec, 
                              "; read it with the type that wrote it");
     }
     if (const uint32_t version = in.u32(); version > codec.version()) {
-        throw SparkException(origin + " was written by a newer version of " + codec.name() + " (" + std::to_string(version) +
-                             " > " + std::to_string(codec.version()) + "); run the program that wrote it");
+        throw SparkException(origin + " was written by a newer version of " + codec.name() + " (" +
+                             std::to_string(version) + " > " + std::to_string(codec.version()) +
+                             "); run the program that wrote it");
     }
     BlockPtr block = codec.read(in);
     if (in.remaining() != 0) {
-        throw SparkException(origin + " has " + std::to_string(in.remaining()) + " bytes behind its last element; the codec " +
-                             codec.name() + " does not read what it wrote");
+        throw SparkException(origin + " has " + std::to_string(in.remaining()) +
+                             " bytes behind its last element; the codec " + codec.name() +
+                             " does not read what it wrote");
     }
     return block;
 }

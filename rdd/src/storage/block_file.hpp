@@ -1,12 +1,12 @@
 #pragma once
 
+#include "rdd/block.hpp"
+#include "rdd/detail/block_codec.hpp"
+
 #include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "rdd/block.hpp"
-#include "rdd/detail/block_codec.hpp"
 
 namespace dstream::detail {
 

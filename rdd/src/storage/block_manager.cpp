@@ -1,6 +1,11 @@
 #include "rdd/block_manager.hpp"
 
-#include <unistd.h>
+#include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
+#include "rdd/spark_conf.hpp"
+#include "storage/block_file.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,15 +16,9 @@
 #include <map>
 #include <mutex>
 #include <tuple>
+#include <unistd.h>
 #include <utility>
 #include <vector>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/failpoint.hpp"
-#include "rdd/file_system.hpp"
-#include "rdd/log.hpp"
-#include "rdd/spark_conf.hpp"
-#include "storage/block_file.hpp"
 
 namespace dstream {
 namespace {
@@ -39,15 +38,18 @@ int64_t budgetOf(const SparkConf& conf) {
         return limit;
     }
     const double fraction = conf.getDouble("spark.memory.fraction", 0.6);
-    require(fraction > 0 && fraction <= 1, "spark.memory.fraction must be above 0 and at most 1: " + conf.get("spark.memory.fraction", "0.6"));
-    const int64_t total = conf.contains("spark.driver.memory") ? conf.getSizeAsBytes("spark.driver.memory") : physicalMemory();
+    require(fraction > 0 && fraction <= 1,
+            "spark.memory.fraction must be above 0 and at most 1: " + conf.get("spark.memory.fraction", "0.6"));
+    const int64_t total =
+        conf.contains("spark.driver.memory") ? conf.getSizeAsBytes("spark.driver.memory") : physicalMemory();
     return static_cast<int64_t>(fraction * static_cast<double>(total));
 }
 
 }  // namespace
 
 std::string BlockId::toString() const {
-    return (kind == Kind::kRdd ? "rdd_" : "input-") + std::to_string(owner) + (kind == Kind::kRdd ? "_" : "-") + std::to_string(partition);
+    return (kind == Kind::kRdd ? "rdd_" : "input-") + std::to_string(owner) + (kind == Kind::kRdd ? "_" : "-") +
+           std::to_string(partition);
 }
 
 struct BlockManager::Impl {
@@ -80,7 +82,7 @@ struct BlockManager::Impl {
     std::mutex directoryMutex;  // guards directory
     std::string directory;
 
-    mutable std::mutex mutex;  // guards what follows
+    mutable std::mutex mutex;          // guards what follows
     std::map<BlockId, Entry> entries;  // an entry without memory and file is a block that got lost
     std::list<BlockId> leastRecentFirst;
     std::map<BlockId, std::shared_ptr<InFlight>> inFlight;
@@ -119,7 +121,9 @@ struct BlockManager::Impl {
 
 BlockManager::BlockManager(const SparkConf& conf) : impl_(std::make_unique<Impl>(conf)) {}
 
-BlockManager::~BlockManager() { clear(); }
+BlockManager::~BlockManager() {
+    clear();
+}
 
 void BlockManager::clear() {
     {
@@ -151,14 +155,18 @@ std::string BlockManager::localDirectory() {
     return impl_->directory;
 }
 
-int64_t BlockManager::memoryLimit() const { return impl_->limit; }
+int64_t BlockManager::memoryLimit() const {
+    return impl_->limit;
+}
 
 int64_t BlockManager::memoryUsed() const {
     const std::lock_guard lock(impl_->mutex);
     return impl_->used;
 }
 
-bool BlockManager::reserve(int64_t bytes) { return reserveFor(bytes, nullptr); }
+bool BlockManager::reserve(int64_t bytes) {
+    return reserveFor(bytes, nullptr);
+}
 
 bool BlockManager::reserveFor(int64_t bytes, const BlockId* owner) {
     Impl& impl = *impl_;
@@ -192,7 +200,8 @@ bool BlockManager::reserveFor(int64_t bytes, const BlockId* owner) {
         try {
             std::tie(file, fileBytes) = writeFile(*block, codec);
         } catch (const std::exception& error) {
-            logMessage(LogLevel::kWarn, "storage", "block " + id.toString() + " could not be moved to disk and is dropped: " + error.what());
+            logMessage(LogLevel::kWarn, "storage",
+                       "block " + id.toString() + " could not be moved to disk and is dropped: " + error.what());
         }
         lock.lock();
         const auto found = impl.entries.find(id);
@@ -252,7 +261,8 @@ bool BlockManager::put(const BlockId& id, BlockPtr block, StorageLevel level, co
         try {
             std::tie(file, fileBytes) = writeFile(*block, *codec);
         } catch (const std::exception& error) {
-            logMessage(LogLevel::kWarn, "storage", "block " + id.toString() + " could not be written and is not kept: " + error.what());
+            logMessage(LogLevel::kWarn, "storage",
+                       "block " + id.toString() + " could not be written and is not kept: " + error.what());
         }
     }
     std::string oldFile;
@@ -336,7 +346,8 @@ void BlockManager::remove(const BlockId& id) {
     std::string file;
     {
         const std::lock_guard lock(impl_->mutex);
-        if (const auto found = impl_->entries.find(id); found != impl_->entries.end()) file = impl_->drop(found->second);
+        if (const auto found = impl_->entries.find(id); found != impl_->entries.end())
+            file = impl_->drop(found->second);
     }
     impl_->removeFile(file);
 }
