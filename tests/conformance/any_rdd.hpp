@@ -48,6 +48,20 @@ using RddOps = std::map<std::string, RddOp>;
 const RddOps& rddOps();
 const RddOps& rddPairOps();
 
+/// What an action works on.
+struct ActionCall {
+    const AnyRdd& in;
+    const Step& step;
+    /// An empty directory that it may write to.
+    const std::string& directory;
+};
+
+/// One action: exactly one call of the public API.
+using Action = Values (*)(const ActionCall&);
+using Actions = std::map<std::string, Action>;
+const Actions& rddActions();
+const Actions& rddPairActions();
+
 /// Runs the steps from `in` on; a step with `from` begins at a name, one with `as` adds a name.
 AnyRdd runRddPipeline(const dstream::SparkContext& sc, AnyRdd in, const nlohmann::json& steps, NamedRdds names,
                       CallCounts* counts, std::optional<dstream::Time> batchTime = std::nullopt);
@@ -62,9 +76,6 @@ dstream::RDD<Value> makePartitions(const dstream::SparkContext& sc, const nlohma
 /// Runs the action and returns its result: elements, or a single value, or (name, value) pairs of an object or listing.
 /// @param directory  an empty directory that it may write to
 Values runAction(const AnyRdd& rdd, const Step& action, const std::string& directory);
-
-/// The elements of an RDD in partition order.
-Values collectAll(const AnyRdd& rdd);
 
 /// A whole partition.
 Values drain(dstream::Iterator<Value>& partition);

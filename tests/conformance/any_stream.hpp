@@ -45,6 +45,10 @@ struct StreamCall {
     std::vector<AnyStream> with() const;
     AnyStream other() const;
     dstream::Duration duration(const char* field) const;
+    dstream::Duration window() const { return duration("window_ms"); }
+    dstream::Duration slide() const { return duration("slide_ms"); }
+    /// The slide that the step names; absent: the default.
+    std::optional<dstream::Duration> maybeSlide() const;
     dstream::StreamingContext context() const;
     dstream::SparkContext sparkContext() const { return context().sparkContext(); }
 };
@@ -54,8 +58,6 @@ using StreamOp = AnyStream (*)(const StreamCall&);
 using StreamOps = std::map<std::string, StreamOp>;
 const StreamOps& streamOps();
 const StreamOps& streamPairOps();
-const StreamOps& streamWindowOps();
-const StreamOps& streamStateOps();
 
 /// Runs the steps from `in` on; adds the names they give to `names`.
 AnyStream runStreamPipeline(AnyStream in, const nlohmann::json& steps, NamedStreams& names, const NamedRdds& rdds,

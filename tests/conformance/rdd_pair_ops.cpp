@@ -71,6 +71,17 @@ AnyRdd cogroup(const RddCall& c) {
     }
 }
 
+Values pairsOf(const std::map<Value, Value>& map) {
+    Values result;
+    for (const auto& entry : map) result.push_back(fromPair(entry));
+    return result;
+}
+Values pairsOf(const std::map<Value, int64_t>& map) {
+    Values result;
+    for (const auto& [key, count] : map) result.push_back(Value::pair(key, Value(count)));
+    return result;
+}
+
 }  // namespace
 
 const RddOps& rddPairOps() {
@@ -115,6 +126,17 @@ const RddOps& rddPairOps() {
          [](C c) -> AnyRdd { return keyed(c.in.pairs().fullOuterJoin(other(c), partitions(c.step))); }},
     };
     return kOps;
+}
+
+const Actions& rddPairActions() {
+    using C = const ActionCall&;
+    static const Actions kActions = {
+        {"countByKey", [](C c) { return pairsOf(c.in.pairs().countByKey()); }},
+        {"collectAsMap", [](C c) { return pairsOf(c.in.pairs().collectAsMap()); }},
+        {"reduceByKeyLocally", [](C c) { return pairsOf(c.in.pairs().reduceByKeyLocally(c.step.fn2())); }},
+        {"lookup", [](C c) { return c.in.pairs().lookup(c.step.value("key")); }},
+    };
+    return kActions;
 }
 
 }  // namespace conformance

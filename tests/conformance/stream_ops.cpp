@@ -19,6 +19,10 @@ struct OnPartition {
     Values operator()(Iterator<Value> part) const { return f.f(drain(part)); }
 };
 
+struct CountToValue {
+    Value operator()(int64_t count) const { return Value(count); }
+};
+
 std::vector<DStream<Value>> withThis(const StreamCall& call) {
     std::vector<DStream<Value>> all{call.in.values()};
     for (const AnyStream& stream : call.with()) all.push_back(stream.values());
@@ -65,7 +69,23 @@ AnyStream unite(const StreamCall& c) {
 
 AnyStream countByValue(const StreamCall& c) {
     const auto counted = c.in.values().countByValue(c.step.maybeNumber("partitions"));
-    return DStream<Pair>(counted.mapValues([](int64_t count) { return Value(count); }));
+    return DStream<Pair>(counted.mapValues(CountToValue()));
+}
+
+AnyStream reduceByWindow(const StreamCall& c) {
+    const DStream<Value> in = c.in.values();
+    if (c.step.has("inv")) return in.reduceByWindow(c.step.fn2(), c.step.fn2("inv"), c.window(), c.slide());
+    return in.reduceByWindow(c.step.fn2(), c.window(), c.slide());
+}
+
+AnyStream countByWindow(const StreamCall& c) {
+    const DStream<int64_t> counted = c.in.values().countByWindow(c.window(), c.slide());
+    return DStream<Value>(counted.map(CountToValue()));
+}
+
+AnyStream countByValueAndWindow(const StreamCall& c) {
+    const auto counted = c.in.values().countByValueAndWindow(c.window(), c.slide(), c.step.maybeNumber("partitions"));
+    return DStream<Pair>(counted.mapValues(CountToValue()));
 }
 
 /// An input stream with the RDD of each batch written down.
@@ -120,6 +140,9 @@ AnyStream StreamCall::other() const {
 Duration StreamCall::duration(const char* field) const {
     return Duration(step.integer(field));
 }
+std::optional<Duration> StreamCall::maybeSlide() const {
+    return step.has("slide_ms") ? std::optional(slide()) : std::nullopt;
+}
 StreamingContext StreamCall::context() const {
     return in.arePairs() ? in.pairs().context() : in.values().context();
 }
@@ -139,15 +162,16 @@ const StreamOps& streamOps() {
          [](C c) -> AnyStream { return Result(c.in.values().mapPartitions(OnPartition{c.step.fnPartition()})); }},
         {"repartition", [](C c) -> AnyStream { return c.in.values().repartition(c.step.number("partitions")); }},
         {"reduce", [](C c) -> AnyStream { return c.in.values().reduce(c.step.fn2()); }},
-        {"count",
-         [](C c) -> AnyStream {
-             return Result(c.in.values().count().map([](int64_t count) { return Value(count); }));
-         }},
+        {"count", [](C c) -> AnyStream { return Result(c.in.values().count().map(CountToValue())); }},
         {"countByValue", countByValue},
         {"union", unite},
         {"transform", transform},
         {"transformWith", transformWith},
         {"transformAll", transformAll},
+        {"window", [](C c) -> AnyStream { return c.in.values().window(c.window(), c.maybeSlide()); }},
+        {"reduceByWindow", reduceByWindow},
+        {"countByWindow", countByWindow},
+        {"countByValueAndWindow", countByValueAndWindow},
         {"persist",
          [](C c) -> AnyStream {
              if (c.in.arePairs()) return c.in.pairs().persist();
@@ -169,7 +193,7 @@ AnyStream runStreamPipeline(AnyStream in, const nlohmann::json& steps, NamedStre
     for (const auto& written : steps) {
         const Step step(written, counts);
         const StreamOp op = [&]() -> StreamOp {
-            for (const auto* ops : {&streamOps(), &streamPairOps(), &streamWindowOps(), &streamStateOps()}) {
+            for (const auto* ops : {&streamOps(), &streamPairOps()}) {
                 if (const auto found = ops->find(step.op()); found != ops->end()) return found->second;
             }
             throw CaseError("unknown stream operator: " + step.op());
