@@ -176,6 +176,35 @@ TEST_P(OperatorsTest, ApproximateActionsAreExactWhenTheJobIsDoneInTime) {
     EXPECT_THROW(numbers(1).countApprox(1, 1.5), IllegalArgumentException);
 }
 
+TEST_P(OperatorsTest, AnApproximateJobTakesAnEvaluatorOfOnesOwn) {
+    struct Largest {
+        int value = -1;
+        void merge(int part) { value = std::max(value, part); }
+        std::pair<int, bool> estimate(int merged, int total) const { return {value, merged == total}; }
+    };
+    auto result = sc_.runApproximateJob(
+        numbers(10),
+        [](TaskContext&, Iterator<int> part) {
+            int largest = -1;
+            for (const int x : part) largest = std::max(largest, x);
+            return largest;
+        },
+        Largest{}, 60'000);
+    EXPECT_EQ(result.getFinalValue(), std::pair(9, true));
+}
+
+TEST_P(OperatorsTest, ACoalescerOfOnesOwnDecidesWhatComesTogether) {
+    struct Halves : PartitionCoalescer {
+        std::vector<std::vector<int>> coalesce(int, const RddBase& parent) const override {
+            std::vector<std::vector<int>> groups(2);
+            for (int p = 0; p < parent.numPartitions(); ++p) groups[static_cast<std::size_t>(p) % 2].push_back(p);
+            return groups;
+        }
+    };
+    EXPECT_THAT(numbers(4, 4).coalesce(2, false, std::make_shared<Halves>()).glom().collect(),
+                ElementsAre(ElementsAre(0, 2), ElementsAre(1, 3)));
+}
+
 TEST(ApproximateEstimateTest, CoversTheTruthWithWiderIntervalsForFewerPartitions) {
     const BoundedDouble half = detail::estimateCount(500, 5, 10, 0.95);
     EXPECT_NEAR(half.mean, 1000, 1);

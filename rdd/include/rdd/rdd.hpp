@@ -258,6 +258,11 @@ public:
     RDD<Owned<T>> coalesce(int n, bool shuffle = false, Where where = Where::current()) const {
         return detail::coalesce<T>(this->node(), n, shuffle, "coalesce", where);
     }
+    /// The same with a grouping of one's own in place of neighbours; with `shuffle` it has no effect.
+    RDD<Owned<T>> coalesce(int n, bool shuffle, std::shared_ptr<const PartitionCoalescer> coalescer,
+                           Where where = Where::current()) const {
+        return detail::coalesce<T>(this->node(), n, shuffle, "coalesce", where, coalescer.get());
+    }
     /// Exactly n partitions, elements dealt round robin.
     RDD<Owned<T>> repartition(int n, Where where = Where::current()) const {
         return detail::coalesce<T>(this->node(), n, true, "repartition", where);

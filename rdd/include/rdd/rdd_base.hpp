@@ -77,6 +77,15 @@ private:
     std::vector<std::vector<int>> lists_;
 };
 
+/// Decides which partitions `coalesce` puts together.
+class PartitionCoalescer {
+public:
+    virtual ~PartitionCoalescer() = default;
+    /// The partitions of `parent` in at most `maxPartitions` groups; each partition in one of them. Called once, on the
+    /// thread that calls `coalesce`.
+    virtual std::vector<std::vector<int>> coalesce(int maxPartitions, const RddBase& parent) const = 0;
+};
+
 /// The part of an RDD's node that does not depend on its element type: identity, lineage, partitions, storage.
 /// Immutable after construction but for name, storage level and the cut of a checkpoint. Safe to share between threads.
 class RddBase : public std::enable_shared_from_this<RddBase> {

@@ -159,6 +159,13 @@ public:
     auto submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler, ResultFunc resultFunc,
                    std::source_location location = std::source_location::current()) const;
 
+    /// Runs `f(TaskContext&, Iterator<T>)` on all partitions and waits `timeoutMs` at most: the result is what
+    /// `evaluator` makes of the partitions done by then, and later its final value. `evaluator.merge(const R&)` takes a
+    /// partition's result, `evaluator.estimate(int merged, int total)` makes the value; no two calls at a time.
+    template <class T, class F, class Evaluator>
+    auto runApproximateJob(const RDD<T>& rdd, F f, Evaluator evaluator, int64_t timeoutMs,
+                           std::source_location location = std::source_location::current()) const;
+
     void setJobGroup(const std::string& groupId, const std::string& description, bool interruptOnCancel = false) const;
     void clearJobGroup() const;
     void setJobDescription(const std::optional<std::string>& description) const;

@@ -343,7 +343,8 @@ private:
 };
 
 template <class T>
-RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where) {
+RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where,
+                       const PartitionCoalescer* coalescer) {
     if (n < 1) {
         throw IllegalArgumentException(std::string(name) +
                                        " needs a positive number of partitions: " + std::to_string(n));
@@ -366,9 +367,9 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
             partitionBy(dealt.plan(), Partitioner(std::make_shared<DirectPartitioner>(n)), name, where).plan(), where);
     }
     if constexpr (kIsView<T>) {
-        return coalesce<Owned<T>>(owning<T>(node, where).node(), n, false, name, where);
+        return coalesce<Owned<T>>(owning<T>(node, where).node(), n, false, name, where, coalescer);
     } else {
-        auto groups = neighbourGroups(node->numPartitions(), n);
+        auto groups = coalescer != nullptr ? coalescer->coalesce(n, *node) : neighbourGroups(node->numPartitions(), n);
         typename GatherNode<T>::Places places(groups.size());
         for (std::size_t i = 0; i < groups.size(); ++i) {
             for (const int p : groups[i]) places[i].emplace_back(node.get(), p);

@@ -950,7 +950,8 @@ RDD<Owned<T>> owning(const std::shared_ptr<RddNode<T>>& node, Where where) {
 }
 
 template <class T>
-RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where);
+RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuffle, const char* name, Where where,
+                       const PartitionCoalescer* coalescer = nullptr);
 
 /// The node's current partitions in n groups of neighbours, as even as can be.
 inline std::vector<std::vector<int>> neighbourGroups(int count, int n) {

@@ -265,6 +265,20 @@ requires(!std::is_convertible_v<Handler, std::source_location>) void SparkContex
     core_->runJob(std::move(request));
 }
 
+template <class T, class F, class Evaluator>
+auto SparkContext::runApproximateJob(const RDD<T>& rdd, F f, Evaluator evaluator, int64_t timeoutMs,
+                                     std::source_location location) const {
+    using R = std::remove_cvref_t<decltype(evaluator.estimate(0, 0))>;
+    return detail::runApproximately<R>(
+        rdd.plan(), "runApproximateJob", timeoutMs, location, std::move(evaluator),
+        [node = rdd.node().get(), f = std::move(f),
+         op = detail::OperatorInfo("runApproximateJob", CallSite::from(location))](TaskContext& context) mutable {
+            return detail::guarded(&op, [&] {
+                return std::invoke(f, context, Iterator<T>(node->iterator(context.partitionId(), context)));
+            });
+        });
+}
+
 template <class T, class F, class Handler, class ResultFunc>
 auto SparkContext::submitJob(const RDD<T>& rdd, F f, std::vector<int> partitions, Handler resultHandler,
                              ResultFunc resultFunc, std::source_location location) const {
