@@ -1,29 +1,33 @@
-// Counts words that arrive over a TCP socket: word counts and the ten most frequent words of each batch, and the running rate.
+// Counts words that arrive over a TCP socket: word counts and the ten most frequent words of each batch, and the
+// running rate.
 //
 //     example_network_word_count HOST PORT      text from a server, such as `nc -lk PORT`; Ctrl-C ends it
-//     example_network_word_count --demo         its own sender streams licence texts for ten seconds, then totals are compared
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+//     example_network_word_count --demo         its own sender streams licence texts for ten seconds, then totals are
+//     compared
+#include <dstream/dstream.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <dstream/dstream.hpp>
+#include <fcntl.h>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace dstream;
 
 namespace {
 
-bool isSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool isSpace(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 /// Calls `emit` with a view of each word of a line.
 struct SplitWords {
@@ -53,8 +57,8 @@ public:
         words_ += words;
         if (words > 0) end_ = now;
         std::ostringstream line;
-        line << "batch " << time.milliseconds() << ": " << std::setw(12) << withCommas(words) << " words, " << std::setw(12)
-             << withCommas(wordsPerSecond()) << " words/s so far |";
+        line << "batch " << time.milliseconds() << ": " << std::setw(12) << withCommas(words) << " words, "
+             << std::setw(12) << withCommas(wordsPerSecond()) << " words/s so far |";
         for (const auto& [word, count] : top) line << " " << word << " " << count;
         std::cout << line.str() << std::endl;
     }
@@ -84,8 +88,8 @@ public:
         std::lock_guard lock(mutex_);
         std::ostringstream text;
         text << batches_ << " batches, scheduling delay " << std::fixed << std::setprecision(1)
-             << (batches_ > 0 ? static_cast<double>(sum_) / static_cast<double>(batches_) : 0.0) << " ms on average, " << worst_
-             << " ms at worst";
+             << (batches_ > 0 ? static_cast<double>(sum_) / static_cast<double>(batches_) : 0.0) << " ms on average, "
+             << worst_ << " ms at worst";
         return text.str();
     }
 
@@ -100,7 +104,8 @@ private:
 class Sender {
 public:
     Sender() {
-        const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "example_network_word_count_sender";
+        const auto program =
+            std::filesystem::read_symlink("/proc/self/exe").parent_path() / "example_network_word_count_sender";
         int ends[2];
         if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
         process_ = ::fork();
@@ -165,8 +170,8 @@ void run(const std::string& host, int port, Sender* sender) {
     std::cout << "\n"
               << withCommas(report.words()) << " words, " << withCommas(report.wordsPerSecond()) << " words/s, "
               << delays->toString() << "\n"
-              << "the sender counted " << withCommas(sent) << " words: "
-              << (sent == report.words() ? "the totals are equal" : "THE TOTALS DIFFER") << std::endl;
+              << "the sender counted " << withCommas(sent)
+              << " words: " << (sent == report.words() ? "the totals are equal" : "THE TOTALS DIFFER") << std::endl;
     if (sent != report.words()) std::exit(1);
 }
 

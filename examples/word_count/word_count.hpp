@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 // Counting words. Each function takes lines of text, an RDD of a file as well as a DStream of a socket.
 
@@ -20,19 +19,12 @@ auto countWords(const Lines& lines) {
         .reduceByKey(std::plus<>{});
 }
 
-/// The same with a string of its own for each word, as it reads after porting it line by line.
+/// The same with a string of its own for each word, as code that was written for strings wants them.
 template <class Lines>
 auto countWordStrings(const Lines& lines) {
+    const auto own = [](std::string_view word) { return std::string(word); };
     return lines
-        .flatMap([](const std::string& line) {
-            std::vector<std::string> words;
-            for (std::size_t begin = 0; begin < line.size();) {
-                const std::size_t end = std::min(line.find(' ', begin), line.size());
-                if (end > begin) words.push_back(line.substr(begin, end - begin));
-                begin = end + 1;
-            }
-            return words;
-        })
+        .flatMap([own](const std::string& line) { return dstream::splitWords(line) | std::views::transform(own); })
         .map([](const std::string& word) { return std::pair(word, int64_t{1}); })
         .reduceByKey(std::plus<>{});
 }

@@ -24,7 +24,6 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
-#include <random>
 #include <source_location>
 #include <string>
 #include <tuple>
