@@ -401,54 +401,58 @@ struct KeyedRow {
     }
 };
 
-/// All rows of one partition of an input.
+/// All rows of one partition of an input, those together whose hashes begin with the same bits; inside such a cluster
+/// they keep their order.
 template <class K, class V>
 class KeyedRows {
 public:
     using Row = KeyedRow<K, V>;
     using Pair = std::pair<K, V>;
 
-    /// Pairs that stay where they are as long as the blocks.
-    KeyedRows(std::vector<BlockPtr> blocks, TaskContext& context) : blocks_(std::move(blocks)) {
-        std::size_t total = 0;
-        for (const BlockPtr& block : blocks_) total += static_cast<const PairBlock<K, V>&>(*block).pairs.size();
-        rows_.reserve(total);
-        forEachInBlocks<K, V>(blocks_, context, [this](const Pair& pair, uint64_t hash) { add(pair, hash); });
-        if constexpr (Row::kHoldsPair) blocks_.clear();
-    }
-    explicit KeyedRows(std::vector<Pair> pairs) : pairs_(std::move(pairs)) {
-        rows_.reserve(pairs_.size());
-        for (const Pair& pair : pairs_) add(pair, PlacementHash<K>{}(pair.first));
-        if constexpr (Row::kHoldsPair) pairs_ = {};
-    }
-
-    std::size_t size() const { return rows_.size(); }
-
-    /// How many upper bits of the hash to cluster by, so that a table over one cluster stays in the cache.
-    unsigned clusterBits() const {
-        return std::min(static_cast<unsigned>(std::bit_width(rows_.size() / kClusterRows)), 9U);
-    }
-
-    /// Brings rows whose hashes begin with the same bits together; inside a cluster they keep their order.
-    void cluster(unsigned bits) {
-        ends_.assign(std::size_t{1} << bits, 0);
-        if (bits == 0) {
-            ends_[0] = rows_.size();
-            return;
+    /// Rows of the blocks and then of the pairs. Without `bits` a table over one cluster stays in the cache.
+    KeyedRows(std::vector<BlockPtr> blocks, std::vector<Pair> pairs, std::optional<unsigned> bits, TaskContext& context)
+        : blocks_(std::move(blocks)), pairs_(std::move(pairs)) {
+        std::size_t total = pairs_.size();
+        for (const BlockPtr& block : blocks_) total += pairsOf(block).size();
+        bits_ = bits.value_or(std::min(static_cast<unsigned>(std::bit_width(total / kClusterRows)), 9U));
+        ends_.assign(std::size_t{1} << bits_, 0);
+        std::vector<uint64_t> hashes;
+        hashes.reserve(total);
+        const auto count = [&](const Pair&, uint64_t hash) {
+            hashes.push_back(spread(hash));
+            ++ends_[clusterOf(hashes.back())];
+        };
+        forEachInBlocks<K, V>(blocks_, context, count);
+        for (const Pair& pair : pairs_) count(pair, PlacementHash<K>{}(pair.first));
+        std::size_t begin = 0;
+        for (std::size_t& end : ends_) begin += std::exchange(end, begin);
+        rows_.resize(total);
+        const uint64_t* hash = hashes.data();
+        const auto place = [&](const Pair& pair) {
+            Row& row = rows_[ends_[clusterOf(*hash)]++];
+            row.hash = *hash++;
+            if constexpr (Row::kHoldsPair) {
+                row.place = pair;
+            } else {
+                row.place = &pair;
+            }
+        };
+        for (const BlockPtr& block : blocks_) {
+            for (const Pair& pair : pairsOf(block)) place(pair);
         }
-        const unsigned shift = 64 - bits;
-        for (const Row& row : rows_) ++ends_[row.hash >> shift];
-        std::size_t place = 0;
-        for (std::size_t& end : ends_) place += std::exchange(end, place);
-        std::vector<Row> clustered(rows_.size());
-        for (const Row& row : rows_) clustered[ends_[row.hash >> shift]++] = row;
-        rows_.swap(clustered);
+        for (const Pair& pair : pairs_) place(pair);
+        if constexpr (Row::kHoldsPair) {
+            blocks_.clear();
+            pairs_ = {};
+        }
     }
+
+    unsigned bits() const { return bits_; }
+    std::size_t numClusters() const { return ends_.size(); }
     std::span<const Row> clusterAt(std::size_t index) const {
         const std::size_t begin = index == 0 ? 0 : ends_[index - 1];
         return {rows_.data() + begin, ends_[index] - begin};
     }
-    std::size_t numClusters() const { return ends_.size(); }
 
     /// Lets the upper bits depend on all bits, whatever hash a user's type has.
     static uint64_t spread(uint64_t hash) { return hash * 0x9E3779B97F4A7C15; }
@@ -456,16 +460,14 @@ public:
 private:
     static constexpr std::size_t kClusterRows = 8192;
 
-    void add(const Pair& pair, uint64_t hash) {
-        if constexpr (Row::kHoldsPair) {
-            rows_.push_back(Row{spread(hash), pair});
-        } else {
-            rows_.push_back(Row{spread(hash), &pair});
-        }
+    static const std::vector<Pair>& pairsOf(const BlockPtr& block) {
+        return static_cast<const PairBlock<K, V>&>(*block).pairs;
     }
+    std::size_t clusterOf(uint64_t hash) const { return (hash >> 1) >> (63 - bits_); }
 
     std::vector<BlockPtr> blocks_;
     std::vector<Pair> pairs_;
+    unsigned bits_;
     std::vector<Row> rows_;
     std::vector<std::size_t> ends_;
 };
@@ -495,13 +497,16 @@ public:
             plan_.drive(partition, context, [&](auto&& pair) { f(pair, PlacementHash<KeyIn<PlanT>>{}(pair.first)); });
         }
     }
-    KeyedRows<K, V> rows(int partition, TaskContext& context) const {
-        if (shuffle_) return KeyedRows<K, V>(context.core().fetchShuffle(*shuffle_, partition, context), context);
+    KeyedRows<K, V> rows(int partition, TaskContext& context, std::optional<unsigned> bits = std::nullopt) const {
         std::vector<std::pair<K, V>> pairs;
+        if (shuffle_) {
+            return KeyedRows<K, V>(context.core().fetchShuffle(*shuffle_, partition, context), std::move(pairs), bits,
+                                   context);
+        }
         plan_.drive(partition, context, [&](auto&& pair) {
             pairs.push_back(convertElement<std::pair<K, V>>(std::forward<decltype(pair)>(pair)));
         });
-        return KeyedRows<K, V>(std::move(pairs));
+        return KeyedRows<K, V>({}, std::move(pairs), bits, context);
     }
     /// What a cursor has to keep of a chunk-wise reading.
     CursorPtr<std::pair<K, V>> cursor(int partition, TaskContext& context) const {
@@ -608,12 +613,11 @@ class JoinNode final
     class JoinCursor final : public Cursor<Pair> {
     public:
         JoinCursor(const JoinNode& node, int partition, TaskContext& context)
-            : context_(context), left_(node.left_.rows(partition, context)), bits_(left_.clusterBits()) {
-            left_.cluster(bits_);
+            : context_(context), left_(node.left_.rows(partition, context)), bits_(left_.bits()) {
             if (bits_ == 0) {
                 stream_ = node.right_.cursor(partition, context);
             } else {
-                right_.emplace(node.right_.rows(partition, context)).cluster(bits_);
+                right_.emplace(node.right_.rows(partition, context, bits_));
             }
             openCluster();
         }
