@@ -240,7 +240,6 @@ public:
                     }
                 }
             });
-            part.taskMetrics().shuffleRecordsWritten += static_cast<int64_t>(table.size());
             part.taskMetrics().recordsRead += records;
             addRun(splitByPartition(table.entries(), table.hashes(), placement));
         });
@@ -298,7 +297,6 @@ public:
                 if (gathered > limit) [[unlikely]]
                     flush();
             });
-            part.taskMetrics().shuffleRecordsWritten += records;
             part.taskMetrics().recordsRead += records;
             flush();
         });
