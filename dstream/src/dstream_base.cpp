@@ -173,6 +173,40 @@ std::vector<detail::GeneratedRddPtr> DStreamBase::sliceRdds(Time from, Time to) 
     return rdds;
 }
 
+detail::GeneratedRddPtr DStreamBase::readRddCheckpoint(const detail::RddCheckpoint& from) {
+    throw IllegalStateException(scopeText() + " cannot go on from the RDD checkpoint " + from.directory +
+                                ": a stream that must checkpoint has to override readRddCheckpoint");
+}
+
+const std::map<Time, detail::RddCheckpoint>& DStreamBase::updateRddCheckpoints() {
+    if (!checkpointDuration_) return rddCheckpoints_;
+    std::map<Time, detail::RddCheckpoint> current;
+    for (const auto& [time, generated] : generatedRdds_) {
+        if (auto known = rddCheckpoints_.find(time); known != rddCheckpoints_.end()) {
+            current.insert(*known);
+            continue;
+        }
+        const RddBase& rdd = generated->base();
+        const auto directory = rdd.checkpointFile();
+        if (!directory || directory->empty()) continue;
+        const auto partitioner = rdd.partitioner();
+        current[time] = {*directory, rdd.numPartitions(), partitioner && partitioner->impl().placesByHash()};
+    }
+    if (!current.empty()) rddCheckpoints_ = std::move(current);
+    return rddCheckpoints_;
+}
+
+void DStreamBase::restoreRddCheckpoints(const std::map<Time, detail::RddCheckpoint>& checkpoints) {
+    for (const auto& [time, from] : checkpoints) generatedRdds_.emplace(time, readRddCheckpoint(from));
+    rddCheckpoints_ = checkpoints;
+}
+
+void DStreamBase::catchUp(Time time) {
+    const auto after = generatedRdds_.lower_bound(time);
+    Time known = after == generatedRdds_.begin() ? zeroTime() : std::prev(after)->first;
+    for (Time next = known + slideDuration_; next < time; next = next + slideDuration_) getOrComputeRdd(next);
+}
+
 void DStreamBase::forget(Time, RddBase& rdd) { rdd.unpersist(false); }
 
 void DStreamBase::clearMetadata(Time time) {

@@ -1,12 +1,16 @@
 #include "dstream_graph.hpp"
 
+#include "rdd/detail/block_codec.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
+#include "rdd/placement_hash.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <thread>
 #include <unordered_map>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/log.hpp"
+#include <unordered_set>
 
 namespace dstream::detail {
 
@@ -14,6 +18,9 @@ namespace {
 
 // A path of this many streams is evaluated on one stack; longer ones are cut.
 constexpr int kMaxEvaluationDepth = 256;
+
+// The upstream part of an id that is longer stands there as its hash.
+constexpr std::size_t kMaxIdLength = 200;
 
 }  // namespace
 
@@ -93,6 +100,136 @@ void DStreamGraph::initialize(Time zeroTime) {
         for (const auto& parent : node->dependencies()) parent->remember(node->parentRememberDuration());
     }
     for (DStreamBase* node : order_) node->validateAtStart();
+    nameOperators();
+}
+
+void DStreamGraph::nameOperators() {
+    const std::vector<std::shared_ptr<DStreamBase>> inputs = this->inputs();
+    std::set<const DStreamBase*> outputs;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& output : outputs_) outputs.insert(output.get());
+    }
+    operators_.clear();
+    std::unordered_map<const DStreamBase*, std::vector<std::string>> nearest;  // the ids that children take up
+    std::map<std::string, int> equals;
+    auto addOperator = [&](DStreamBase* node, const std::vector<std::string>& upstream) {
+        std::string id = node->uid();
+        if (id.empty()) {
+            std::string parents;
+            for (const std::string& parent : upstream) parents += (parents.empty() ? "" : ", ") + parent;
+            if (parents.size() > kMaxIdLength) parents = "#" + std::to_string(PlacementHash<std::string>{}(parents));
+            id = std::string(node->operatorName()) + "(" + parents + ")";
+            if (const int before = equals[id]++; before > 0) id += " " + std::to_string(before + 1);
+        }
+        nearest[node] = {id};
+        operators_.emplace_back(std::move(id), node);
+    };
+    std::unordered_set<const DStreamBase*> used(order_.begin(), order_.end());
+    for (const auto& input : inputs) {
+        if (used.contains(input.get())) addOperator(input.get(), {});
+    }
+    for (auto at = order_.rbegin(); at != order_.rend(); ++at) {
+        DStreamBase* const node = *at;
+        if (nearest.contains(node)) continue;
+        std::vector<std::string> upstream;
+        for (const auto& parent : node->dependencies()) {
+            for (const std::string& id : nearest[parent.get()]) {
+                if (std::find(upstream.begin(), upstream.end(), id) == upstream.end()) upstream.push_back(id);
+            }
+        }
+        // Windows are what makes parents remember longer.
+        const bool window = node->parentRememberDuration() != node->rememberDuration();
+        if (node->input() || node->mustCheckpoint() || window || !node->uid().empty() || outputs.contains(node)) {
+            addOperator(node, upstream);
+        } else {
+            nearest[node] = std::move(upstream);
+        }
+    }
+}
+
+void DStreamGraph::addTo(StreamingCheckpoint& checkpoint) {
+    std::unordered_set<const DStreamBase*> restored;
+    for (const auto& [id, node] : operators_) {
+        OperatorCheckpoint& op = checkpoint.operators.emplace_back();
+        op.id = id;
+        op.kind = node->operatorName();
+        op.restored = node->input() != nullptr || node->mustCheckpoint();
+        op.data = node->checkpointData(checkpoint.time);
+        if (!node->mustCheckpoint()) continue;
+        restored.insert(node);
+        op.rdds = node->updateRddCheckpoints();
+        if (const BlockCodec* codec = node->rddCodec()) {
+            op.codecName = codec->name();
+            op.codecVersion = codec->version();
+        }
+    }
+    for (DStreamBase* node : order_) {
+        if (restored.contains(node)) continue;
+        for (const auto& [time, rdd] : node->updateRddCheckpoints()) checkpoint.otherRdds.insert(rdd.directory);
+    }
+}
+
+void DStreamGraph::restore(const StreamingCheckpoint& checkpoint, bool allowDropped, bool allowNew) {
+    if (std::string streams = unrecoverable(); !streams.empty()) {
+        throw NotSerializableException(
+            "a restart cannot bring back " + streams +
+            ": what was in the queue is lost; use another input, or start in an empty directory");
+    }
+    std::map<std::string, const OperatorCheckpoint*> saved;
+    for (const OperatorCheckpoint& op : checkpoint.operators) saved.emplace(op.id, &op);
+    std::string refusals;
+    std::vector<std::pair<DStreamBase*, const OperatorCheckpoint*>> found;
+    for (const auto& [id, node] : operators_) {
+        const auto match = saved.find(id);
+        if (match == saved.end()) {
+            const bool matters = node->input() != nullptr || node->mustCheckpoint();
+            if (matters && !allowNew) refusals += "\n  new: " + id + ", " + node->scopeText();
+            continue;
+        }
+        const OperatorCheckpoint& op = *match->second;
+        const BlockCodec* const codec = op.rdds.empty() ? nullptr : node->rddCodec();
+        if (codec && (codec->name() != op.codecName || codec->version() < op.codecVersion)) {
+            refusals += "\n  changed: the state of " + id + " is " + op.codecName + " version " +
+                        std::to_string(op.codecVersion) + " in the checkpoint, and " + codec->name() + " version " +
+                        std::to_string(codec->version()) + " in " + node->scopeText();
+        }
+        found.emplace_back(node, &op);
+        saved.erase(match);
+    }
+    for (const auto& [id, op] : saved) {
+        if (op->restored && !allowDropped) refusals += "\n  missing: " + id;
+    }
+    if (!refusals.empty()) {
+        throw SparkException(
+            "the program does not fit its checkpoint of " + checkpoint.time.toString() + ":" + refusals +
+            "\nGive operators that were moved the same uid(\"…\") as before, set "
+            "dstream.checkpoint.allowDroppedState or dstream.checkpoint.allowNewState to true, or start in an "
+            "empty directory.");
+    }
+    for (const auto& [node, op] : found) {
+        for (const auto& [time, rdd] : op->rdds) {
+            if (posixFs().exists(rdd.directory)) continue;
+            throw SparkException("the checkpoint of " + op->id + " for " + time.toString() + " should be in " +
+                                 rdd.directory + ", which does not exist; restore it, or start in an empty directory");
+        }
+        if (!op->data.empty()) node->restoreCheckpointData(op->data);
+        node->restoreRddCheckpoints(op->rdds);
+    }
+}
+
+void DStreamGraph::catchUp(Time time) {
+    for (auto node = order_.rbegin(); node != order_.rend(); ++node) {
+        if ((*node)->mustCheckpoint()) (*node)->catchUp(time);
+    }
+}
+
+std::string DStreamGraph::unrecoverable() const {
+    std::string streams;
+    for (const DStreamBase* node : order_) {
+        if (!node->isRecoverable()) streams += (streams.empty() ? "" : ", ") + node->scopeText();
+    }
+    return streams;
 }
 
 void DStreamGraph::startInputs() {

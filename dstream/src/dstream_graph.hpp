@@ -1,13 +1,15 @@
 #pragma once
 
+#include "dstream/dstream_base.hpp"
+#include "streaming_checkpoint.hpp"
+
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
-
-#include "dstream/dstream_base.hpp"
 
 namespace dstream::detail {
 
@@ -38,6 +40,20 @@ public:
     /// The longest that an input stream in use remembers.
     Duration maxInputRememberDuration() const;
 
+    /// Adds the data of the operators to a checkpoint.
+    void addTo(StreamingCheckpoint& checkpoint);
+    /// Gives the operators back what a checkpoint holds of them. After `initialize`.
+    /// @param allowDropped  operators of the checkpoint that this graph lacks are dropped, else refused
+    /// @param allowNew      inputs and operators with state that the checkpoint lacks start empty, else they are
+    /// refused
+    /// @throws SparkException  naming each operator that does not fit
+    /// @throws NotSerializableException  when there is a stream that cannot be recovered
+    void restore(const StreamingCheckpoint& checkpoint, bool allowDropped, bool allowNew);
+    /// Makes the state of the batches before `time` that is missing, oldest first.
+    void catchUp(Time time);
+    /// Streams that a restart cannot bring back, for people; empty when there are none.
+    std::string unrecoverable() const;
+
     std::optional<Time> zeroTime() const { return zeroTime_; }
     Duration batchDuration() const { return batchDuration_; }
     std::vector<std::shared_ptr<DStreamBase>> inputs() const;
@@ -46,10 +62,12 @@ public:
 
 private:
     void sortNodes();
+    void nameOperators();
 
     const Duration batchDuration_;
     std::optional<Time> zeroTime_;
     std::vector<DStreamBase*> order_;
+    std::vector<std::pair<std::string, DStreamBase*>> operators_;  // those with an id, parents before children
 
     mutable std::mutex mutex_;  // guards the fields below
     int nextInputId_ = 0;

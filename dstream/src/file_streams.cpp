@@ -1,18 +1,18 @@
 #include "dstream/file_streams.hpp"
 
-#include <glob.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "rdd/bytes.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+#include "streaming_core.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/log.hpp"
-#include "streaming_core.hpp"
+#include <glob.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace dstream {
 
@@ -141,6 +141,30 @@ std::vector<std::string> FileSelector::select(const StreamingContext& ssc, Time 
     for (const std::string& file : files) description += (description.empty() ? "" : "\n") + file;
     core.inputInfoTracker.reportInfo(batchTime, StreamInputInfo(streamId_, 0, {{"files", files}, {"Description", description}}));
     return files;
+}
+
+std::string FileSelector::save() const {
+    ByteWriter out;
+    out.i64(initialThreshold_);
+    out.u64(selected_.size());
+    for (const auto& [time, files] : selected_) {
+        out.i64(time.milliseconds());
+        out.u64(files.size());
+        for (const std::string& file : files) out.text(file);
+    }
+    return out.takeString();
+}
+
+void FileSelector::restore(const std::string& saved) {
+    ByteReader in(saved);
+    initialThreshold_ = in.i64();
+    selected_.clear();
+    recent_.clear();
+    for (std::size_t batches = in.count(16); batches > 0; --batches) {
+        std::vector<std::string>& files = selected_[Time(in.i64())];
+        for (std::size_t left = in.count(4); left > 0; --left) files.emplace_back(in.text());
+        recent_.insert(files.begin(), files.end());
+    }
 }
 
 void FileSelector::forgetBefore(Time time) {

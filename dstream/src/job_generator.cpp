@@ -1,19 +1,32 @@
 #include "job_generator.hpp"
 
-#include <cstdlib>
-#include <future>
-
+#include "checkpoint_writer.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
+
+#include <cstdlib>
+#include <future>
 
 namespace dstream::detail {
 
 void JobGenerator::start() {
     timer_ = std::make_unique<RecurringTimer>(*core_.clock, core_.batchDuration.milliseconds(),
                                               [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
-    const Time zeroTime = Time(timer_->getStartTime()) - core_.batchDuration;
+    const StreamingCheckpoint* const recovered = core_.recovered.get();
+    const Time zeroTime = recovered ? recovered->zeroTime : Time(timer_->getStartTime()) - core_.batchDuration;
     core_.graph.initialize(zeroTime);
+    if (recovered) {
+        core_.graph.restore(*recovered, core_.conf.getBoolean("dstream.checkpoint.allowDroppedState", false),
+                            core_.conf.getBoolean("dstream.checkpoint.allowNewState", false));
+    }
+    if (auto directory = core_.checkpointDir()) {
+        core_.checkpoints = std::make_unique<CheckpointWriter>(core_, *directory);
+        if (std::string streams = core_.graph.unrecoverable(); !streams.empty()) {
+            logMessage(LogLevel::kWarn, "JobGenerator",
+                       "this context writes checkpoints, but a restart cannot bring back " + streams);
+        }
+    }
     {
         std::lock_guard lock(mutex_);
         looping_ = true;
@@ -22,7 +35,13 @@ void JobGenerator::start() {
     loop_ = std::jthread([this] { runLoop(); });
     core_.graph.startInputs();
     core_.receiverTracker.start();
-    timer_->start((zeroTime + core_.batchDuration).milliseconds());
+    Time firstTick = zeroTime + core_.batchDuration;
+    if (recovered) {
+        firstTick = Time(timer_->getRestartTime(zeroTime.milliseconds()));
+        runOnLoop([&] { rerun(*recovered, firstTick); });
+        core_.recovered.reset();
+    }
+    timer_->start(firstTick.milliseconds());
 }
 
 void JobGenerator::stop(bool graceful) {
@@ -112,21 +131,46 @@ void JobGenerator::checkWallClock() {
                    " ms away from the monotonic clock that the batch times follow; they keep their pace until a restart");
 }
 
+bool JobGenerator::begin(Time time) {
+    std::lock_guard lock(mutex_);
+    if (dropTicks_) return false;
+    unsettled_.insert(time);
+    generatedUpTo_ = time;
+    return true;
+}
+
+void JobGenerator::submit(Time time, bool again) {
+    Properties properties = core_.localProperties;
+    properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
+    auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+    core_.receiverTracker.allocateBlocksToBatch(time);
+    std::vector<Job> jobs = core_.graph.generateJobs(time);
+    core_.jobScheduler.submit(time, std::move(jobs),
+                              again ? std::map<int, StreamInputInfo>() : core_.inputInfoTracker.getInfo(time));
+}
+
+void JobGenerator::rerun(const StreamingCheckpoint& recovered, Time restartTime) {
+    const std::vector<Time> missed = recovered.time.until(restartTime, core_.batchDuration);
+    std::set<Time> times(missed.begin(), missed.end());
+    times.insert(recovered.pendingTimes.begin(), recovered.pendingTimes.end());
+    times.erase(times.lower_bound(restartTime), times.end());
+    if (times.empty()) return;
+    logMessage(LogLevel::kInfo, "JobGenerator",
+               "recovered the checkpoint of " + recovered.time.toString() + "; running " +
+                   std::to_string(times.size()) + " batches from " + times.begin()->toString() +
+                   " again, ticks go on at " + restartTime.toString());
+    for (Time time : times) {
+        if (!begin(time)) return;
+        core_.graph.catchUp(time);
+        submit(time, true);
+    }
+}
+
 void JobGenerator::generateJobs(Time time) {
     checkWallClock();
-    {
-        std::lock_guard lock(mutex_);
-        if (dropTicks_) return;
-        unsettled_.insert(time);
-        generatedUpTo_ = time;
-    }
+    if (!begin(time)) return;
     try {
-        Properties properties = core_.localProperties;
-        properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
-        auto scope = core_.sparkContext.inheritProperties(std::move(properties));
-        core_.receiverTracker.allocateBlocksToBatch(time);
-        std::vector<Job> jobs = core_.graph.generateJobs(time);
-        core_.jobScheduler.submit(time, std::move(jobs), core_.inputInfoTracker.getInfo(time));
+        submit(time, false);
     } catch (...) {
         try {
             std::throw_with_nested(SparkException("generating the jobs of batch " + time.toString() + " failed"));
@@ -167,6 +211,10 @@ void JobGenerator::clearMetadata(Time time) {
     } else {
         clearTrackers(time);
     }
+}
+
+void JobGenerator::onCheckpointWritten(Time time) {
+    post([this, time] { clearTrackers(time); });
 }
 
 void JobGenerator::clearTrackers(Time time) {

@@ -18,6 +18,7 @@
 namespace dstream::detail {
 
 class StreamingCore;
+struct StreamingCheckpoint;
 
 /// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and writes
 /// checkpoints, strictly one after the other.
@@ -25,13 +26,16 @@ class JobGenerator {
 public:
     explicit JobGenerator(StreamingCore& core) : core_(core) {}
 
-    /// Sets the streams' times, starts the inputs and the ticks.
+    /// Sets the streams' times, starts the inputs and the ticks. On a recovered context the batches that were pending
+    /// or missed are made first, and the ticks stay on the grid of the first start.
     void start();
     /// Graceful: waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are done.
     void stop(bool graceful);
 
     /// The jobs of a batch have all ended.
     void onBatchCompleted(Time time, const BatchInfo& info);
+    /// The checkpoint after batch `time` is durable: what it makes superfluous may go.
+    void onCheckpointWritten(Time time);
     /// A batch that needs no jobs, or that failed to make them, is over.
     void settle(Time time);
     /// Waits until every batch up to `time` is over, whatever came of it; false when the generator stopped before.
@@ -47,6 +51,9 @@ private:
     void onTick(Time time);
     void checkWallClock();
     void generateJobs(Time time);
+    bool begin(Time time);
+    void submit(Time time, bool again);
+    void rerun(const StreamingCheckpoint& recovered, Time restartTime);
     void clearMetadata(Time time);
     void doCheckpoint(Time time, bool clearLater);
     void clearTrackers(Time time);

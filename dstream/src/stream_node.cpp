@@ -46,6 +46,11 @@ void registerOutput(std::shared_ptr<DStreamBase> output) {
 
 int newInputId(const StreamingContext& context) { return context.owner()->core()->graph.newInputId(); }
 
+bool placedAlike(const RddCheckpoint& checkpoint, const Partitioner& partitioner) {
+    return checkpoint.placedByHash && partitioner.impl().placesByHash() &&
+           checkpoint.numPartitions == partitioner.numPartitions();
+}
+
 void printBatch(Time time, const std::vector<std::string>& records, bool more) {
     static const std::string rule(43, '-');
     std::string text = rule + "\nTime: " + time.toString() + "\n" + rule + "\n";

@@ -84,4 +84,19 @@ StreamingContext StreamingContext::getActiveOrCreate(const std::function<Streami
     return create();
 }
 
+StreamingContext StreamingContext::getOrCreate(const std::string& checkpointPath,
+                                               const std::function<StreamingContext()>& create, bool createOnError) {
+    auto checkpoint = detail::readNewestCheckpoint(checkpointPath, createOnError);
+    StreamingContext ssc = create();
+    if (checkpoint) ssc.core().recover(*std::move(checkpoint), checkpointPath);
+    return ssc;
+}
+
+StreamingContext StreamingContext::getActiveOrCreate(const std::string& checkpointPath,
+                                                     const std::function<StreamingContext()>& create,
+                                                     bool createOnError) {
+    if (auto active = getActive()) return *active;
+    return getOrCreate(checkpointPath, create, createOnError);
+}
+
 }  // namespace dstream

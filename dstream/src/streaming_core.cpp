@@ -298,6 +298,22 @@ void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
     checkpointDir_ = std::move(directory);
 }
 
+void StreamingCore::recover(StreamingCheckpoint checkpoint, const std::string& directory) {
+    checkCanAddStreams();
+    if (checkpoint.batchDuration != batchDuration) {
+        throw SparkException("the checkpoint in " + directory + " was written with batches of " +
+                             checkpoint.batchDuration.toString() + ", and the program makes some of " +
+                             batchDuration.toString() + "; use the same, or start in an empty directory");
+    }
+    std::error_code error;
+    if (const auto given = checkpointDir(); !given || !std::filesystem::equivalent(*given, directory, error))
+        setCheckpointDir(directory);
+    if (auto* manual = dynamic_cast<ManualClock*>(clock.get())) {
+        manual->setTime(checkpoint.time.milliseconds() + conf.getLong("spark.streaming.manualClock.jump", 0));
+    }
+    recovered = std::make_unique<StreamingCheckpoint>(std::move(checkpoint));
+}
+
 std::optional<std::string> StreamingCore::checkpointDir() const {
     std::lock_guard lock(stateMutex_);
     return checkpointDir_;

@@ -1,12 +1,5 @@
 #pragma once
 
-#include <condition_variable>
-#include <exception>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <string>
-
 #include "dstream/streaming_context.hpp"
 #include "dstream/streaming_listener.hpp"
 #include "dstream/testkit.hpp"
@@ -21,6 +14,14 @@
 #include "receivers/rate_controller.hpp"
 #include "receivers/receiver_tracker.hpp"
 #include "shutdown_signals.hpp"
+#include "streaming_checkpoint.hpp"
+
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
 
 namespace dstream::detail {
 
@@ -74,6 +75,11 @@ public:
     void setCheckpointDir(std::optional<std::string> directory);
     std::optional<std::string> checkpointDir() const;
 
+    /// Makes `start` go on from a checkpoint of `directory`, where checkpoints are written from now on too.
+    /// @throws SparkException  when its batch duration is another one
+    /// @throws IllegalStateException  when the context has been started
+    void recover(StreamingCheckpoint checkpoint, const std::string& directory);
+
     /// Keeps `error` for awaitTermination and logs it.
     void reportError(const std::string& what, std::exception_ptr error);
     /// Posts an event to the listeners.
@@ -95,6 +101,8 @@ public:
     InputInfoTracker inputInfoTracker;
     ReceiverTracker receiverTracker;
     std::unique_ptr<CheckpointService> checkpoints;
+    /// What start goes on from; null on a first start and once started.
+    std::unique_ptr<StreamingCheckpoint> recovered;
     JobScheduler jobScheduler;
     JobGenerator jobGenerator;
     testkit::ManualClock testClock{*this};

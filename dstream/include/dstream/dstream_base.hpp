@@ -14,6 +14,7 @@
 
 namespace dstream {
 
+struct BlockCodec;
 class RateController;
 class RddBase;
 class StreamingContext;
@@ -44,6 +45,13 @@ public:
     virtual RddBase& base() const = 0;
 };
 using GeneratedRddPtr = std::shared_ptr<const GeneratedRdd>;
+
+/// A checkpoint of one of a stream's RDDs.
+struct RddCheckpoint {
+    std::string directory;
+    int numPartitions = 0;
+    bool placedByHash = false;  // each key by its PlacementHash modulo numPartitions
+};
 
 /// One output operation of one batch, ready to run on a job thread.
 struct Job {
@@ -121,6 +129,10 @@ public:
     /// What must be kept to be restored after a restart, and back; empty for most. Generator's thread only.
     virtual std::string checkpointData(Time) const { return {}; }
     virtual void restoreCheckpointData(const std::string&) {}
+    /// False for streams that a restart cannot bring back.
+    virtual bool isRecoverable() const { return true; }
+    /// How checkpoints of its RDDs are written; null when the element type has no codec.
+    virtual const BlockCodec* rddCodec() const { return nullptr; }
 
 protected:
     /// @param operatorName  a literal
@@ -131,6 +143,8 @@ protected:
 
     /// Computes the RDD of a time on the stream's grid; null when there is none.
     virtual detail::GeneratedRddPtr computeRdd(Time time) = 0;
+    /// Makes an RDD of what a checkpoint holds; only for streams that must checkpoint.
+    virtual detail::GeneratedRddPtr readRddCheckpoint(const detail::RddCheckpoint& from);
     /// Called for each generated RDD that is dropped while `spark.streaming.unpersist` is on: drops its cached blocks.
     virtual void forget(Time time, RddBase& rdd);
     /// True for a time after zero time and on the slide's grid.
@@ -145,6 +159,12 @@ protected:
 private:
     friend class detail::DStreamGraph;
     void initialize(Time zeroTime);
+    /// The RDDs that a restart goes on from: those in memory that are checkpointed, else the last ones there were.
+    const std::map<Time, detail::RddCheckpoint>& updateRddCheckpoints();
+    void restoreRddCheckpoints(const std::map<Time, detail::RddCheckpoint>& checkpoints);
+    /// Makes the RDDs of the times before `time` that are missing, oldest first, so that no recursion goes back to
+    /// them.
+    void catchUp(Time time);
 
     const std::weak_ptr<detail::StreamingOwner> context_;
     const char* const operatorName_;
@@ -159,6 +179,7 @@ private:
     std::string name_;
     std::string uid_;
     std::map<Time, detail::GeneratedRddPtr> generatedRdds_;
+    std::map<Time, detail::RddCheckpoint> rddCheckpoints_;
 };
 
 }  // namespace dstream

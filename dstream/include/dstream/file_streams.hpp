@@ -31,6 +31,9 @@ public:
     std::vector<std::string> select(const StreamingContext& ssc, Time batchTime);
     /// Forgets the batches before `time`.
     void forgetBefore(Time time);
+    /// The remembered batches with their files, as bytes; `restore` replaces what there is by them.
+    std::string save() const;
+    void restore(const std::string& saved);
 
 private:
     std::vector<std::string> list(Time batchTime);
@@ -42,7 +45,7 @@ private:
     const Duration batchDuration_;
     const Duration window_;
     const std::shared_ptr<Clock> clock_;
-    const int64_t initialThreshold_;
+    int64_t initialThreshold_;
     std::map<Time, std::vector<std::string>> selected_;
     std::set<std::string> recent_;                // all files in selected_
     std::map<std::string, std::string> ignored_;  // files in the directory that were left out, and why
@@ -64,6 +67,8 @@ public:
         InputDStreamNodeOf<R>::clearMetadata(time);
         selector_.forgetBefore(time - *this->rememberDuration());
     }
+    std::string checkpointData(Time) const override { return selector_.save(); }
+    void restoreCheckpointData(const std::string& data) override { selector_.restore(data); }
 
 private:
     std::optional<R> compute(Time time) override {

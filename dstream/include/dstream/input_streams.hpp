@@ -130,6 +130,7 @@ public:
           default_(std::move(defaultRdd)) {
         require(queue_ != nullptr, "queueStream needs a queue, found a null pointer");
     }
+    bool isRecoverable() const override { return false; }
 
 private:
     std::optional<RDD<T>> compute(Time) override {

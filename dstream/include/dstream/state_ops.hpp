@@ -65,6 +65,10 @@ private:
                        [](const std::vector<V>& values) { return std::pair(values, std::optional<S>{}); });
     }
 
+    GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) override {
+        return std::make_shared<GeneratedRddOf<RDD<Pair>>>(readCheckpointedRdd<Pair>(*this, from, partitioner_));
+    }
+
     /// Applies the update function to each partition of `rdd`, whose values `split` makes new values and state of.
     template <class In, class Split>
     RDD<Pair> updated(const RDD<std::pair<K, In>>& rdd, Time time, Split split) const {
@@ -241,6 +245,47 @@ private:
     const std::optional<Time> expired_;
 };
 
+/// A state checkpoint that was written with another number of partitions: each partition takes its keys from all files.
+template <class K, class S, class M>
+class ReplacedStateRdd final : public RddNode<StateRecord<K, S, M>> {
+public:
+    using Record = StateRecord<K, S, M>;
+
+    ReplacedStateRdd(const std::shared_ptr<SparkContextCore>& context, RddCheckpoint from,
+                     const Partitioner& partitioner, CallSite site)
+        : RddNode<Record>(context, {}, "mapWithState", site, partitioner), from_(std::move(from)) {}
+    const char* className() const override { return "ReliableCheckpointRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+
+    CursorPtr<Record> doCompute(int partition, TaskContext& context) const override {
+        const Partitioner placed = *this->partitioner();
+        auto table = std::make_shared<FlatTable<K, StateEntry<S>>>();
+        Record record;
+        for (int part = 0; part < from_.numPartitions; ++part) {
+            context.checkCancelled();
+            const BlockPtr block = readBlockFile(from_.directory, part, *blockCodecFor<Record>());
+            for (const Record& written : static_cast<const VectorBlock<Record>&>(*block).elements()) {
+                for (const auto& [key, entry] : written.table->entries()) {
+                    if (placed.getPartition(key) != partition) continue;
+                    table->upsert(
+                        PlacementHash<K>{}(key), key, [&value = entry] { return value; }, [](auto&) {});
+                }
+                if (part % placed.numPartitions() == partition) {
+                    record.mapped.insert(record.mapped.end(), written.mapped.begin(), written.mapped.end());
+                }
+            }
+        }
+        record.table = std::move(table);
+        Array<Record> one;
+        one.push_back(std::move(record));
+        return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
+    }
+
+    const RddCheckpoint from_;
+};
+
 /// The state stream behind MapWithStateDStream.
 template <class K, class V, class S, class M, class F, class Parent>
 class MapWithStateNode final : public DStreamNodeOf<RDD<StateRecord<K, S, M>>> {
@@ -274,6 +319,16 @@ private:
         return makeRdd<Record>(std::make_shared<MapWithStateRdd<K, V, S, M, F>>(
             before ? before->node() : nullptr, initial, placed.node(), spec_.f(), time, timeout.has_value(),
             scans && timeout ? std::optional(time - *timeout) : std::nullopt, partitioner_, this->creationSite()));
+    }
+
+    GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) override {
+        RDD<Record> state = readCheckpointedRdd<Record>(*this, from, partitioner_);
+        if (!placedAlike(from, partitioner_)) {
+            state = makeRdd<Record>(std::make_shared<ReplacedStateRdd<K, S, M>>(
+                this->context().sparkContext().core(), from, partitioner_, this->creationSite()));
+            state.persist(this->storageLevel());
+        }
+        return std::make_shared<GeneratedRddOf<RDD<Record>>>(std::move(state));
     }
 
     Parent* const parent_;

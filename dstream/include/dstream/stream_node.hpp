@@ -58,6 +58,8 @@ void checkCompatible(const char* operatorName, const DStreamBase::Parents& strea
 void registerInput(std::shared_ptr<DStreamBase> input);
 void registerOutput(std::shared_ptr<DStreamBase> output);
 int newInputId(const StreamingContext& context);
+/// True when both place keys by their hash into as many partitions.
+bool placedAlike(const RddCheckpoint& checkpoint, const Partitioner& partitioner);
 
 }  // namespace detail
 
@@ -78,10 +80,9 @@ public:
 
     void validateAtStart() const override {
         DStreamBase::validateAtStart();
-        if (checkpointDuration() && !detail::blockCodecFor<Owned<T>>()) {
-            detail::throwNoCodec(*this, typeName(typeid(Owned<T>)));
-        }
+        if (checkpointDuration() && !rddCodec()) detail::throwNoCodec(*this, typeName(typeid(Owned<T>)));
     }
+    const BlockCodec* rddCodec() const final { return detail::blockCodecFor<Owned<T>>(); }
 
 protected:
     using DStreamBase::DStreamBase;
@@ -119,6 +120,15 @@ private:
 };
 
 namespace detail {
+
+/// Reads a checkpointed RDD of a stream. It has `partitioner` if the checkpoint's keys are placed like that, else none.
+template <class T>
+RDD<T> readCheckpointedRdd(const DStreamBase& stream, const RddCheckpoint& from, const Partitioner& partitioner) {
+    return makeRdd<T>(std::make_shared<BlockFilesNode<T>>(
+        stream.context().sparkContext().core(), "ReliableCheckpointRDD", from.directory, from.numPartitions,
+        placedAlike(from, partitioner) ? std::optional(partitioner) : std::nullopt, "checkpoint",
+        stream.creationSite()));
+}
 
 /// Calls `f(rdds…, time)` or `f(rdds…)`.
 template <class F, class... Rdds>

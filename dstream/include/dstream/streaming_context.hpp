@@ -98,6 +98,20 @@ public:
     static std::optional<StreamingContext> getActive();
     /// The active context, else what `create` returns (not started).
     static StreamingContext getActiveOrCreate(const std::function<StreamingContext()>& create);
+    /// What `create` returns, not started. If there is a checkpoint in the directory, `start` goes on from the newest
+    /// one that is not damaged: the state comes back, and the batches that were pending or missed are run first. So
+    /// `create` must define the whole program, and call `checkpoint(checkpointPath)`. `start` throws SparkException,
+    /// naming the operators, when the program does not fit the checkpoint, and NotSerializableException when it has a
+    /// queueStream.
+    /// @param createOnError  starts anew when no checkpoint can be read
+    /// @throws SparkException  when there are checkpoints and none can be read, or one is of another batch duration or
+    /// a newer version
+    static StreamingContext getOrCreate(const std::string& checkpointPath,
+                                        const std::function<StreamingContext()>& create, bool createOnError = false);
+    /// The active context, else getOrCreate.
+    static StreamingContext getActiveOrCreate(const std::string& checkpointPath,
+                                              const std::function<StreamingContext()>& create,
+                                              bool createOnError = false);
 
     /// A stream of what a receiver stores.
     template <class T>

@@ -188,6 +188,12 @@ private:
         return rdds;
     }
 
+    GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) override {
+        RDD<Pair> window = readCheckpointedRdd<Pair>(*this, from, partitioner_);
+        if (!placedAlike(from, partitioner_)) window = window.partitionBy(partitioner_);
+        return std::make_shared<GeneratedRddOf<RDD<Pair>>>(std::move(window));
+    }
+
     DStreamNode<Pair>* const reduced_;
     F f_;
     InverseF inverse_;

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "rdd/file_system.hpp"
+#include "streaming_checkpoint.hpp"
+#include "streaming_core.hpp"
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+namespace dstream::detail {
+
+/// Writes the metadata checkpoints of a context on a thread of its own: what waits is replaced by what is newer, the
+/// newest ten files are kept, and RDD checkpoints that no file refers to any more are removed. Holds the lock of the
+/// directory.
+class CheckpointWriter final : public CheckpointService {
+public:
+    static constexpr std::size_t kKeptFiles = 10;
+
+    /// @throws SparkException  when another context writes to this directory
+    CheckpointWriter(StreamingCore& core, std::string directory);
+    ~CheckpointWriter() override { stop(); }
+
+    void write(Time batchTime, bool clearLater) override;
+    /// Writes what waits, ends the thread and gives up the lock.
+    void stop() override;
+
+private:
+    struct Request {
+        StreamingCheckpoint checkpoint;
+        std::optional<Time> clearUpTo;  // the latest batch whose metadata may go once this is durable
+    };
+    void run();
+    bool writeFile(const StreamingCheckpoint& checkpoint);
+    void removeOldFiles(const StreamingCheckpoint& written);
+    void removeUnused(std::set<std::string> candidates);
+    void readReferences();
+
+    StreamingCore& core_;
+    const std::string directory_;
+    File lock_;
+    Time latest_{INT64_MIN};  // the generator's thread
+    std::map<Time, std::set<std::string>>
+        references_;  // the writer's thread: RDD checkpoints by the file that refers to them
+
+    std::mutex mutex_;  // guards the fields below
+    std::condition_variable changed_;
+    std::optional<Request> waiting_;
+    bool stopping_ = false;
+    std::jthread thread_;
+};
+
+}  // namespace dstream::detail
