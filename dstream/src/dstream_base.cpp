@@ -1,12 +1,12 @@
 #include "dstream/dstream_base.hpp"
 
-#include <cmath>
-
 #include "dstream/streaming_context.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "rdd/rdd_base.hpp"
 #include "streaming_core.hpp"
+
+#include <cmath>
 
 namespace dstream {
 
@@ -20,7 +20,8 @@ public:
 
 std::shared_ptr<detail::StreamingOwner> lockContext(const std::weak_ptr<detail::StreamingOwner>& context) {
     auto owner = context.lock();
-    if (!owner) throw IllegalStateException("the StreamingContext of this stream is gone; keep it while streams are in use");
+    if (!owner)
+        throw IllegalStateException("the StreamingContext of this stream is gone; keep it while streams are in use");
     return owner;
 }
 
@@ -52,9 +53,13 @@ DStreamBase::~DStreamBase() {
     }
 }
 
-StreamingContext DStreamBase::context() const { return StreamingContext(lockContext(context_)); }
+StreamingContext DStreamBase::context() const {
+    return StreamingContext(lockContext(context_));
+}
 
-std::shared_ptr<detail::StreamingCore> DStreamBase::core() const { return lockContext(context_)->core(); }
+std::shared_ptr<detail::StreamingCore> DStreamBase::core() const {
+    return lockContext(context_)->core();
+}
 
 std::string DStreamBase::scopeText() const {
     const std::string site = creationSite_.toString();
@@ -84,7 +89,9 @@ void DStreamBase::checkpoint(Duration interval) {
     checkpointDuration_ = interval;
 }
 
-void DStreamBase::setName(std::string name) { name_ = std::move(name); }
+void DStreamBase::setName(std::string name) {
+    name_ = std::move(name);
+}
 
 void DStreamBase::setUid(std::string uid) {
     core()->graph.claimUid(uid);
@@ -110,20 +117,24 @@ void DStreamBase::remember(std::optional<Duration> duration) {
 
 void DStreamBase::validateAtStart() const {
     if (!mustCheckpoint() && !checkpointDuration_) return;
-    require(checkpointDuration_.has_value(), "The checkpoint interval for " + scopeText() +
-                                                 " has not been set. Please use DStream.checkpoint() to set the interval.");
+    require(checkpointDuration_.has_value(),
+            "The checkpoint interval for " + scopeText() +
+                " has not been set. Please use DStream.checkpoint() to set the interval.");
     require(core()->sparkContext.getCheckpointDir().has_value(),
             "The checkpoint directory has not been set, and " + scopeText() +
                 " needs it. Please set it by StreamingContext.checkpoint().");
-    const std::string interval = "The checkpoint interval for " + scopeText() + " has been set to " + checkpointDuration_->toString();
+    const std::string interval =
+        "The checkpoint interval for " + scopeText() + " has been set to " + checkpointDuration_->toString();
     require(*checkpointDuration_ >= slideDuration_, interval + " which is lower than its slide time (" +
-                                                        slideDuration_.toString() + "). Please set it to at least that.");
-    require(checkpointDuration_->isMultipleOf(slideDuration_), interval + " which is not a multiple of its slide time (" +
-                                                                   slideDuration_.toString() +
-                                                                   "). Please set it to a multiple of it.");
+                                                        slideDuration_.toString() +
+                                                        "). Please set it to at least that.");
+    require(checkpointDuration_->isMultipleOf(slideDuration_),
+            interval + " which is not a multiple of its slide time (" + slideDuration_.toString() +
+                "). Please set it to a multiple of it.");
     require(storageLevel_ != StorageLevel::NONE,
-            scopeText() + " has been marked for checkpointing but the storage level has not been set to enable persisting. "
-                          "Please use DStream.persist() to set the storage level.");
+            scopeText() +
+                " has been marked for checkpointing but the storage level has not been set to enable persisting. "
+                "Please use DStream.persist() to set the storage level.");
     require(rememberDuration_ && *rememberDuration_ > *checkpointDuration_,
             interval + " but it remembers RDDs only for " + rememberDuration_->toString() +
                 "; the interval must be shorter than that.");
@@ -148,7 +159,8 @@ detail::GeneratedRddPtr DStreamBase::getOrComputeRdd(Time time) {
     } catch (const GenerationException&) {
         throw;
     } catch (...) {
-        std::throw_with_nested(GenerationException(scopeText() + " could not make the RDD of batch " + time.toString()));
+        std::throw_with_nested(
+            GenerationException(scopeText() + " could not make the RDD of batch " + time.toString()));
     }
 }
 
@@ -157,9 +169,10 @@ std::vector<detail::GeneratedRddPtr> DStreamBase::sliceRdds(Time from, Time to) 
     auto onGrid = [&](Time time, const char* which) {
         if ((time - zeroTime()).isMultipleOf(slideDuration_)) return time;
         const Time floored = time.floor(slideDuration_, zeroTime());
-        logMessage(LogLevel::kWarn, "DStream", std::string("the ") + which + " of slice, " + time.toString() +
-                                                   ", is not a multiple of the slide duration " +
-                                                   slideDuration_.toString() + "; using " + floored.toString());
+        logMessage(LogLevel::kWarn, "DStream",
+                   std::string("the ") + which + " of slice, " + time.toString() +
+                       ", is not a multiple of the slide duration " + slideDuration_.toString() + "; using " +
+                       floored.toString());
         return floored;
     };
     const Time first = onGrid(from, "begin");
@@ -207,7 +220,9 @@ void DStreamBase::catchUp(Time time) {
     for (Time next = known + slideDuration_; next < time; next = next + slideDuration_) getOrComputeRdd(next);
 }
 
-void DStreamBase::forget(Time, RddBase& rdd) { rdd.unpersist(false); }
+void DStreamBase::forget(Time, RddBase& rdd) {
+    rdd.unpersist(false);
+}
 
 void DStreamBase::clearMetadata(Time time) {
     if (!rememberDuration_) return;

@@ -51,7 +51,8 @@ void DStreamGraph::remember(Duration duration) {
 void DStreamGraph::claimUid(const std::string& uid) {
     std::lock_guard lock(mutex_);
     if (!uids_.insert(uid).second) {
-        throw IllegalArgumentException("uid(\"" + uid + "\") is taken by another operator of this context; ids must differ");
+        throw IllegalArgumentException("uid(\"" + uid +
+                                       "\") is taken by another operator of this context; ids must differ");
     }
 }
 
@@ -59,12 +60,14 @@ void DStreamGraph::validate() const {
     std::lock_guard lock(mutex_);
     if (outputs_.empty()) {
         throw IllegalArgumentException(
-            "No output operations registered, so nothing to execute: add one, such as print or foreachRDD, before start");
+            "No output operations registered, so nothing to execute: add one, such as print or foreachRDD, before "
+            "start");
     }
 }
 
 void DStreamGraph::sortNodes() {
-    // Depth-first with an explicit stack; a node is listed when its children have been, so parents come last when reversed.
+    // Depth-first with an explicit stack; a node is listed when its children have been, so parents come last when
+    // reversed.
     order_.clear();
     std::unordered_map<DStreamBase*, bool> listed;
     std::vector<std::pair<DStreamBase*, std::size_t>> path;
@@ -266,8 +269,9 @@ void DStreamGraph::stopInputs() {
         try {
             input->input()->stop();
         } catch (...) {
-            logMessage(LogLevel::kError, "DStreamGraph",
-                       "stopping " + input->input()->name() + " failed: " + describeException(std::current_exception()));
+            logMessage(
+                LogLevel::kError, "DStreamGraph",
+                "stopping " + input->input()->name() + " failed: " + describeException(std::current_exception()));
         }
     }
 }

@@ -30,9 +30,13 @@ Duration windowOf(const SparkConf& conf, Duration batch) {
     return Duration((least + batch.milliseconds() - 1) / batch.milliseconds() * batch.milliseconds());
 }
 
-std::string baseName(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+std::string baseName(const std::string& path) {
+    return path.substr(path.find_last_of('/') + 1);
+}
 
-bool hasGlobCharacters(const std::string& path) { return path.find_first_of("*?[") != std::string::npos; }
+bool hasGlobCharacters(const std::string& path) {
+    return path.find_first_of("*?[") != std::string::npos;
+}
 
 /// Modification time in ms on the scale of the context's clock.
 int64_t modificationTime(const struct stat& status, const Clock& clock) {
@@ -42,7 +46,8 @@ int64_t modificationTime(const struct stat& status, const Clock& clock) {
 
 }  // namespace
 
-FileSelector::FileSelector(const StreamingContext& ssc, int streamId, std::string directory, FileFilter filter, bool newFilesOnly)
+FileSelector::FileSelector(const StreamingContext& ssc, int streamId, std::string directory, FileFilter filter,
+                           bool newFilesOnly)
     : streamId_(streamId),
       directory_(std::move(directory)),
       filter_(filter ? std::move(filter) : [](const std::string& path) { return !baseName(path).starts_with('.'); }),
@@ -61,7 +66,8 @@ std::vector<std::string> FileSelector::list(Time batchTime) {
         ::globfree(&found);
         std::erase_if(directories, [](const std::string& path) { return !std::filesystem::is_directory(path); });
         if (directories.empty()) {
-            logMessage(LogLevel::kWarn, kLog, "no directory matches " + directory_ + " for batch " + batchTime.toString());
+            logMessage(LogLevel::kWarn, kLog,
+                       "no directory matches " + directory_ + " for batch " + batchTime.toString());
         }
     } else {
         directories.push_back(directory_);
@@ -69,12 +75,14 @@ std::vector<std::string> FileSelector::list(Time batchTime) {
     std::vector<std::string> files;
     for (const std::string& directory : directories) {
         std::error_code error;
-        for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+        for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+             entry.increment(error)) {
             files.push_back(entry->path().string());
         }
         if (error) {
-            logMessage(LogLevel::kWarn, kLog, "cannot list " + directory + " for batch " + batchTime.toString() + ": " +
-                                                  error.message() + "; the batch has none of its files");
+            logMessage(LogLevel::kWarn, kLog,
+                       "cannot list " + directory + " for batch " + batchTime.toString() + ": " + error.message() +
+                           "; the batch has none of its files");
         }
     }
     std::sort(files.begin(), files.end());
@@ -84,7 +92,7 @@ std::vector<std::string> FileSelector::list(Time batchTime) {
 std::string FileSelector::whyIgnored(const std::string& path, Time batchTime, int64_t threshold) const {
     if (recent_.contains(path)) return "it has been taken in an earlier batch";
     if (!filter_(path)) return "the filter does not accept it";
-    struct stat status{};
+    struct stat status {};
     if (::stat(path.c_str(), &status) != 0) return std::string("it cannot be looked at: ") + std::strerror(errno);
     if (!S_ISREG(status.st_mode)) return "it is not a regular file";
     const int64_t modified = modificationTime(status, *clock_);
@@ -108,9 +116,10 @@ std::vector<std::string> FileSelector::select(const StreamingContext& ssc, Time 
         std::string reason = whyIgnored(path, batchTime, threshold);
         if (reason.empty() && ::access(path.c_str(), R_OK) != 0) {
             reason = std::string("it cannot be read: ") + std::strerror(errno);
-            core.reportError("batch " + batchTime.toString(),
-                             std::make_exception_ptr(SparkException("the file stream on " + directory_ + " leaves out " + path +
-                                                                    " of batch " + batchTime.toString() + ": " + reason)));
+            core.reportError(
+                "batch " + batchTime.toString(),
+                std::make_exception_ptr(SparkException("the file stream on " + directory_ + " leaves out " + path +
+                                                       " of batch " + batchTime.toString() + ": " + reason)));
         }
         if (reason.empty()) {
             files.push_back(std::move(path));
@@ -126,20 +135,24 @@ std::vector<std::string> FileSelector::select(const StreamingContext& ssc, Time 
     }
     ignored_ = std::move(ignored);
     if (tooOld > 0) {
-        logMessage(LogLevel::kWarn, kLog, "batch " + batchTime.toString() + " ignores " + std::to_string(tooOld) + " files in " +
-                                              directory_ + " that are older than the window of " + window_.toString());
+        logMessage(LogLevel::kWarn, kLog,
+                   "batch " + batchTime.toString() + " ignores " + std::to_string(tooOld) + " files in " + directory_ +
+                       " that are older than the window of " + window_.toString());
     }
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
+    const auto took =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
     if (took > batchDuration_.milliseconds()) {
-        logMessage(LogLevel::kWarn, kLog, "finding new files in " + directory_ + " took " + std::to_string(took) +
-                                              " ms, longer than a batch; use fewer files or a larger batch duration");
+        logMessage(LogLevel::kWarn, kLog,
+                   "finding new files in " + directory_ + " took " + std::to_string(took) +
+                       " ms, longer than a batch; use fewer files or a larger batch duration");
     }
     selected_[batchTime] = files;
     recent_.insert(files.begin(), files.end());
 
     std::string description;
     for (const std::string& file : files) description += (description.empty() ? "" : "\n") + file;
-    core.inputInfoTracker.reportInfo(batchTime, StreamInputInfo(streamId_, 0, {{"files", files}, {"Description", description}}));
+    core.inputInfoTracker.reportInfo(batchTime,
+                                     StreamInputInfo(streamId_, 0, {{"files", files}, {"Description", description}}));
     return files;
 }
 
@@ -168,7 +181,8 @@ void FileSelector::restore(const std::string& saved) {
 }
 
 void FileSelector::forgetBefore(Time time) {
-    for (auto batch = selected_.begin(); batch != selected_.end() && batch->first < time; batch = selected_.erase(batch)) {
+    for (auto batch = selected_.begin(); batch != selected_.end() && batch->first < time;
+         batch = selected_.erase(batch)) {
         for (const std::string& file : batch->second) recent_.erase(file);
     }
 }
@@ -194,7 +208,8 @@ DStream<std::string> StreamingContext::binaryRecordsStream(const std::string& di
         return sc.unionAll(std::move(records), site);
     };
     using Node = detail::FileNode<RDD<std::string>, decltype(make)>;
-    return makeInputStream<Node>(*this, directory, FileFilter(), true, make, "binaryRecordsStream", CallSite::from(site));
+    return makeInputStream<Node>(*this, directory, FileFilter(), true, make, "binaryRecordsStream",
+                                 CallSite::from(site));
 }
 
 }  // namespace dstream

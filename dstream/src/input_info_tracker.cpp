@@ -7,8 +7,9 @@ namespace dstream::detail {
 void InputInfoTracker::reportInfo(Time batchTime, const StreamInputInfo& info) {
     std::lock_guard lock(mutex_);
     if (!infos_[batchTime].emplace(info.inputStreamId, info).second) {
-        throw IllegalStateException("input stream " + std::to_string(info.inputStreamId) + " reported its input for batch " +
-                                    batchTime.toString() + " a second time; report once per batch");
+        throw IllegalStateException("input stream " + std::to_string(info.inputStreamId) +
+                                    " reported its input for batch " + batchTime.toString() +
+                                    " a second time; report once per batch");
     }
 }
 

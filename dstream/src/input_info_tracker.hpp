@@ -1,10 +1,10 @@
 #pragma once
 
-#include <map>
-#include <mutex>
-
 #include "dstream/streaming_listener.hpp"
 #include "rdd/time.hpp"
+
+#include <map>
+#include <mutex>
 
 namespace dstream::detail {
 

@@ -15,11 +15,11 @@ void throwNoCodec(const char* what, const std::string& type) {
 ReceiverSource::ReceiverSource(const StreamingContext& ssc, int streamId) : streamId_(streamId) {
     const auto& core = ssc.owner()->core();
     if (!RateController::isBackPressureEnabled(core->conf)) return;
-    rateController_ = std::make_shared<RateController>(
-        streamId, RateEstimator::create(core->conf, core->batchDuration),
-        [weak = std::weak_ptr(core), streamId](int64_t rate) {
-            if (auto strong = weak.lock()) strong->receiverTracker.sendRateUpdate(streamId, rate);
-        });
+    rateController_ = std::make_shared<RateController>(streamId, RateEstimator::create(core->conf, core->batchDuration),
+                                                       [weak = std::weak_ptr(core), streamId](int64_t rate) {
+                                                           if (auto strong = weak.lock())
+                                                               strong->receiverTracker.sendRateUpdate(streamId, rate);
+                                                       });
 }
 
 void ReceiverSource::attach(const StreamingContext& ssc, std::shared_ptr<ReceiverBase> receiver) const {
@@ -42,7 +42,8 @@ std::vector<BlockPtr> ReceiverSource::blocksOf(const StreamingContext& ssc, Time
     if (lost > 0) {
         logMessage(LogLevel::kWarn, "ReceiverInputDStream",
                    std::to_string(lost) + " blocks of input stream " + std::to_string(streamId_) + " for batch " +
-                       time.toString() + " could not be recovered from memory; their data is lost without a write-ahead log");
+                       time.toString() +
+                       " could not be recovered from memory; their data is lost without a write-ahead log");
     }
     core.inputInfoTracker.reportInfo(time, StreamInputInfo(streamId_, records));
     return blocks;
@@ -52,8 +53,8 @@ std::vector<BlockPtr> ReceiverSource::blocksOf(const StreamingContext& ssc, Time
 
 TextDStream StreamingContext::socketTextStream(const std::string& host, int port, StorageLevel level,
                                                std::source_location site) const {
-    return makeInputStream<detail::ReceiverNode<TextRDD>>(*this, makeSocketTextReceiver(host, port, level), "Socket stream",
-                                                          "socketTextStream", CallSite::from(site));
+    return makeInputStream<detail::ReceiverNode<TextRDD>>(*this, makeSocketTextReceiver(host, port, level),
+                                                          "Socket stream", "socketTextStream", CallSite::from(site));
 }
 
 }  // namespace dstream

@@ -11,8 +11,8 @@
 namespace dstream::detail {
 
 void JobGenerator::start() {
-    timer_ = std::make_unique<RecurringTimer>(*core_.clock, core_.batchDuration.milliseconds(),
-                                              [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
+    timer_ = std::make_unique<RecurringTimer>(
+        *core_.clock, core_.batchDuration.milliseconds(), [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
     const StreamingCheckpoint* const recovered = core_.recovered.get();
     const Time zeroTime = recovered ? recovered->zeroTime : Time(timer_->getStartTime()) - core_.batchDuration;
     core_.graph.initialize(zeroTime);
@@ -74,7 +74,8 @@ void JobGenerator::stopTicksGracefully(std::chrono::steady_clock::time_point dea
         std::unique_lock lock(mutex);
         over.wait_until(lock, done, deadline, [] { return false; });
         if (done.stop_requested()) return;
-        logMessage(LogLevel::kWarn, "JobGenerator", "graceful stop took longer than spark.streaming.gracefulStopTimeout; going on");
+        logMessage(LogLevel::kWarn, "JobGenerator",
+                   "graceful stop took longer than spark.streaming.gracefulStopTimeout; going on");
         timeUp.request_stop();
         timer_->stop(true);
         settledChanged_.notify_all();
@@ -83,9 +84,8 @@ void JobGenerator::stopTicksGracefully(std::chrono::steady_clock::time_point dea
     const int64_t last = timer_->stop(false);
     if (last < 0) return;
     std::unique_lock lock(mutex_);
-    settledChanged_.wait(lock, [&] {
-        return timeUp.stop_requested() || (generatedUpTo_ >= Time(last) && unsettled_.empty());
-    });
+    settledChanged_.wait(
+        lock, [&] { return timeUp.stop_requested() || (generatedUpTo_ >= Time(last) && unsettled_.empty()); });
 }
 
 void JobGenerator::onTick(Time time) {
@@ -126,9 +126,10 @@ void JobGenerator::checkWallClock() {
     const int64_t distance = core_.clock->wallDistanceMillis();
     if (wallClockReported_ || std::abs(distance) < core_.batchDuration.milliseconds()) return;
     wallClockReported_ = true;
-    logMessage(LogLevel::kWarn, "JobGenerator",
-               "the wall clock has moved " + std::to_string(distance) +
-                   " ms away from the monotonic clock that the batch times follow; they keep their pace until a restart");
+    logMessage(
+        LogLevel::kWarn, "JobGenerator",
+        "the wall clock has moved " + std::to_string(distance) +
+            " ms away from the monotonic clock that the batch times follow; they keep their pace until a restart");
 }
 
 bool JobGenerator::begin(Time time) {

@@ -1,5 +1,9 @@
 #pragma once
 
+#include "dstream/streaming_listener.hpp"
+#include "rdd/recurring_timer.hpp"
+#include "rdd/time.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -11,17 +15,13 @@
 #include <set>
 #include <thread>
 
-#include "dstream/streaming_listener.hpp"
-#include "rdd/recurring_timer.hpp"
-#include "rdd/time.hpp"
-
 namespace dstream::detail {
 
 class StreamingCore;
 struct StreamingCheckpoint;
 
-/// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and writes
-/// checkpoints, strictly one after the other.
+/// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and
+/// writes checkpoints, strictly one after the other.
 class JobGenerator {
 public:
     explicit JobGenerator(StreamingCore& core) : core_(core) {}
@@ -29,7 +29,8 @@ public:
     /// Sets the streams' times, starts the inputs and the ticks. On a recovered context the batches that were pending
     /// or missed are made first, and the ticks stay on the grid of the first start.
     void start();
-    /// Graceful: waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are done.
+    /// Graceful: waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are
+    /// done.
     void stop(bool graceful);
 
     /// The jobs of a batch have all ended.

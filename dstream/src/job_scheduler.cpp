@@ -1,10 +1,10 @@
 #include "job_scheduler.hpp"
 
-#include <chrono>
-
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
+
+#include <chrono>
 
 namespace dstream::detail {
 
@@ -88,14 +88,14 @@ void JobScheduler::runJob(const Queued& queued) {
         Properties properties = core_.localProperties;
         properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
         properties["spark.streaming.internal.outputOpId"] = std::to_string(queued.index);
-        properties["spark.job.description"] = "output operation " + std::to_string(queued.index) + " (" + job.name +
-                                              "), batch time " + time.toString();
+        properties["spark.job.description"] =
+            "output operation " + std::to_string(queued.index) + " (" + job.name + "), batch time " + time.toString();
         auto scope = core_.sparkContext.inheritProperties(std::move(properties));
         job.body();
     } catch (...) {
         try {
-            std::throw_with_nested(SparkException("streaming job " + time.toString() + "." + std::to_string(queued.index) +
-                                                  ", " + job.name + ", failed"));
+            std::throw_with_nested(SparkException("streaming job " + time.toString() + "." +
+                                                  std::to_string(queued.index) + ", " + job.name + ", failed"));
         } catch (...) {
             error = std::current_exception();
         }
@@ -127,7 +127,8 @@ void JobScheduler::jobEnded(JobSet& set, std::size_t index, const std::exception
         OutputOperationInfo& operation = set.info.outputOperationInfos.at(static_cast<int>(index));
         operation.endTime = now;
         operation.failureReason = failure;
-        core_.post(&StreamingListener::onOutputOperationCompleted, StreamingListenerOutputOperationCompleted{operation});
+        core_.post(&StreamingListener::onOutputOperationCompleted,
+                   StreamingListenerOutputOperationCompleted{operation});
         if (error) failedTimes_.insert(time);
         last = --set.unfinished == 0;
         if (last) {
@@ -147,8 +148,9 @@ void JobScheduler::stop(bool graceful) {
         accepting_ = false;
         if (!graceful) queue_.clear();
         changed_.notify_all();
-        bool idle = changed_.wait_for(lock, graceful ? std::chrono::duration_cast<std::chrono::seconds>(kGracefulWait) : kImmediateWait,
-                                      [&] { return queue_.empty() && running_ == 0; });
+        bool idle = changed_.wait_for(
+            lock, graceful ? std::chrono::duration_cast<std::chrono::seconds>(kGracefulWait) : kImmediateWait,
+            [&] { return queue_.empty() && running_ == 0; });
         queue_.clear();
         threads.swap(threads_);
         if (!idle) {
@@ -168,6 +170,8 @@ std::vector<Time> JobScheduler::pendingTimes() const {
     return {times.begin(), times.end()};
 }
 
-bool JobScheduler::onJobThread() const { return currentScheduler == this; }
+bool JobScheduler::onJobThread() const {
+    return currentScheduler == this;
+}
 
 }  // namespace dstream::detail

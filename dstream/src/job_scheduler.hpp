@@ -1,5 +1,8 @@
 #pragma once
 
+#include "dstream/dstream_base.hpp"
+#include "dstream/streaming_listener.hpp"
+
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -9,9 +12,6 @@
 #include <set>
 #include <thread>
 #include <vector>
-
-#include "dstream/dstream_base.hpp"
-#include "dstream/streaming_listener.hpp"
 
 namespace dstream::detail {
 
@@ -51,7 +51,8 @@ private:
     void jobEnded(JobSet& set, std::size_t index, const std::exception_ptr& error);
 
     StreamingCore& core_;
-    mutable std::mutex mutex_;  // guards the fields below and the job sets; events are posted under it to keep their order
+    mutable std::mutex
+        mutex_;  // guards the fields below and the job sets; events are posted under it to keep their order
     std::condition_variable_any changed_;
     std::deque<Queued> queue_;
     std::map<Time, std::shared_ptr<JobSet>> jobSets_;

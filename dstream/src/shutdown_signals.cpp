@@ -1,11 +1,12 @@
 #include "shutdown_signals.hpp"
 
+#include "rdd/log.hpp"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+
 #include <csignal>
 #include <thread>
-
-#include "rdd/log.hpp"
 
 namespace dstream::detail {
 
@@ -13,7 +14,8 @@ struct ShutdownSignals::Impl {
     explicit Impl(std::function<void()> onSignal) : signals(io, SIGINT, SIGTERM) {
         signals.async_wait([this, onSignal = std::move(onSignal)](const boost::system::error_code& error, int number) {
             if (error) return;
-            logMessage(LogLevel::kWarn, "StreamingContext", "signal " + std::to_string(number) + ": stopping gracefully");
+            logMessage(LogLevel::kWarn, "StreamingContext",
+                       "signal " + std::to_string(number) + ": stopping gracefully");
             // The default action again: a second signal ends the process at once.
             signals.clear();
             onSignal();

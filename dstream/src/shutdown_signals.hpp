@@ -5,8 +5,8 @@
 
 namespace dstream::detail {
 
-/// Listens for SIGINT and SIGTERM on a thread of its own. The first one calls `onSignal`; the second ends the process as if nobody
-/// listened.
+/// Listens for SIGINT and SIGTERM on a thread of its own. The first one calls `onSignal`; the second ends the process
+/// as if nobody listened.
 class ShutdownSignals {
 public:
     explicit ShutdownSignals(std::function<void()> onSignal);

@@ -1,16 +1,17 @@
 #include "dstream/stream_node.hpp"
 
-#include <algorithm>
-#include <iostream>
-
 #include "dstream/output_ops.hpp"
 #include "streaming_core.hpp"
+
+#include <algorithm>
+#include <iostream>
 
 namespace dstream::detail {
 
 void throwNoCodec(const DStreamBase& stream, const std::string& type) {
-    throw NotSerializableException(stream.scopeText() + " is checkpointed, but there is no Codec for its elements of type " +
-                                   type + "; declare one or do not checkpoint it");
+    throw NotSerializableException(stream.scopeText() +
+                                   " is checkpointed, but there is no Codec for its elements of type " + type +
+                                   "; declare one or do not checkpoint it");
 }
 
 void throwNoParentRdd(const DStreamBase& stream, const DStreamBase& parent, Time time) {
@@ -19,18 +20,20 @@ void throwNoParentRdd(const DStreamBase& stream, const DStreamBase& parent, Time
 }
 
 void throwEmptyRdd(const DStreamBase& stream, Time time) {
-    throw SparkException("the function of " + stream.scopeText() + " must not return an empty RDD handle, but did for batch " +
-                         time.toString() + "; return SparkContext::emptyRDD for no data");
+    throw SparkException("the function of " + stream.scopeText() +
+                         " must not return an empty RDD handle, but did for batch " + time.toString() +
+                         "; return SparkContext::emptyRDD for no data");
 }
 
 void checkCompatible(const char* operatorName, const DStreamBase::Parents& streams) {
     const std::string name(operatorName);
     require(!streams.empty(), name + " needs at least one stream, found none");
     for (const auto& stream : streams) {
-        require(stream->context() == streams.front()->context(), name + ": Some of the DStreams have different contexts");
+        require(stream->context() == streams.front()->context(),
+                name + ": Some of the DStreams have different contexts");
         require(stream->slideDuration() == streams.front()->slideDuration(),
-                name + ": Some of the DStreams have different slide durations: " + streams.front()->slideDuration().toString() +
-                    " and " + stream->slideDuration().toString());
+                name + ": Some of the DStreams have different slide durations: " +
+                    streams.front()->slideDuration().toString() + " and " + stream->slideDuration().toString());
     }
 }
 
@@ -44,7 +47,9 @@ void registerOutput(std::shared_ptr<DStreamBase> output) {
     context.owner()->core()->graph.addOutput(std::move(output));
 }
 
-int newInputId(const StreamingContext& context) { return context.owner()->core()->graph.newInputId(); }
+int newInputId(const StreamingContext& context) {
+    return context.owner()->core()->graph.newInputId();
+}
 
 bool placedAlike(const RddCheckpoint& checkpoint, const Partitioner& partitioner) {
     return checkpoint.placedByHash && partitioner.impl().placesByHash() &&

@@ -37,23 +37,41 @@ StreamingContext::StreamingContext(const std::string& master, const std::string&
                                    const std::map<std::string, std::string>& environment)
     : StreamingContext(makeConf(master, appName, sparkHome, environment), batchDuration) {}
 
-detail::StreamingCore& StreamingContext::core() const { return *owner_->core(); }
+detail::StreamingCore& StreamingContext::core() const {
+    return *owner_->core();
+}
 
-SparkContext StreamingContext::sparkContext() const { return core().sparkContext; }
+SparkContext StreamingContext::sparkContext() const {
+    return core().sparkContext;
+}
 
-Duration StreamingContext::batchDuration() const { return core().batchDuration; }
+Duration StreamingContext::batchDuration() const {
+    return core().batchDuration;
+}
 
-StreamingContextState StreamingContext::getState() const { return core().state(); }
+StreamingContextState StreamingContext::getState() const {
+    return core().state();
+}
 
-void StreamingContext::remember(Duration duration) { core().graph.remember(duration); }
+void StreamingContext::remember(Duration duration) {
+    core().graph.remember(duration);
+}
 
-void StreamingContext::checkpoint(const std::string& directory) { core().setCheckpointDir(directory); }
+void StreamingContext::checkpoint(const std::string& directory) {
+    core().setCheckpointDir(directory);
+}
 
-void StreamingContext::checkpoint(std::nullptr_t) { core().setCheckpointDir(std::nullopt); }
+void StreamingContext::checkpoint(std::nullptr_t) {
+    core().setCheckpointDir(std::nullopt);
+}
 
-void StreamingContext::start() { core().start(); }
+void StreamingContext::start() {
+    core().start();
+}
 
-void StreamingContext::awaitTermination() const { core().waiter.waitForStopOrError(-1); }
+void StreamingContext::awaitTermination() const {
+    core().waiter.waitForStopOrError(-1);
+}
 
 bool StreamingContext::awaitTerminationOrTimeout(int64_t timeoutMs) const {
     return core().waiter.waitForStopOrError(timeoutMs);
@@ -63,7 +81,9 @@ void StreamingContext::stop() {
     stop(core().conf.getBoolean("spark.streaming.stopSparkContextByDefault", true), false);
 }
 
-void StreamingContext::stop(bool stopSparkContext, bool stopGracefully) { core().stop(stopSparkContext, stopGracefully); }
+void StreamingContext::stop(bool stopSparkContext, bool stopGracefully) {
+    core().stop(stopSparkContext, stopGracefully);
+}
 
 void StreamingContext::addStreamingListener(std::shared_ptr<StreamingListener> listener) {
     core().listenerBus.addListener(std::move(listener));

@@ -1,12 +1,12 @@
 #include "streaming_core.hpp"
 
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
-
-#include "rdd/exceptions.hpp"
-#include "rdd/log.hpp"
 
 namespace dstream::detail {
 
@@ -46,7 +46,8 @@ private:
 };
 
 void logFailure(const char* step, const std::exception_ptr& error) {
-    logMessage(LogLevel::kError, "StreamingContext", std::string("stopping the ") + step + " failed: " + describeException(error));
+    logMessage(LogLevel::kError, "StreamingContext",
+               std::string("stopping the ") + step + " failed: " + describeException(error));
 }
 
 template <class Step>
@@ -61,7 +62,8 @@ void attempt(const char* name, Step&& step) {
 /// Tells the rate controllers of each completed batch.
 class RateListener final : public StreamingListener {
 public:
-    explicit RateListener(std::map<int, std::shared_ptr<RateController>> controllers) : controllers_(std::move(controllers)) {}
+    explicit RateListener(std::map<int, std::shared_ptr<RateController>> controllers)
+        : controllers_(std::move(controllers)) {}
 
     void onBatchCompleted(const StreamingListenerBatchCompleted& event) override {
         const BatchInfo& batch = event.batchInfo;
@@ -124,8 +126,9 @@ StreamingCore::StreamingCore(SparkContext context, Duration batch)
       batchDuration(batch),
       unpersist(conf.getBoolean("spark.streaming.unpersist", true)),
       clock(makeClock(conf.get("spark.streaming.clock", ""))),
-      listenerBus("streaming-listeners", static_cast<std::size_t>(std::max<int64_t>(
-                                             1, conf.getLong("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
+      listenerBus("streaming-listeners",
+                  static_cast<std::size_t>(
+                      std::max<int64_t>(1, conf.getLong("spark.scheduler.listenerbus.eventqueue.capacity", 10'000)))),
       graph(batch),
       receiverTracker(conf, clock, std::shared_ptr<ReceiverEvents>(std::shared_ptr<void>(), this),
                       memoryBlockStore(conf, batchDuration)),
@@ -163,7 +166,8 @@ void StreamingCore::start() {
     {
         std::lock_guard lock(activeMutex);
         if (auto active = activeCore.lock(); active && active.get() != this) {
-            throw IllegalStateException("Only one StreamingContext may be started in this process; stop the active one first");
+            throw IllegalStateException(
+                "Only one StreamingContext may be started in this process; stop the active one first");
         }
         activeCore = weak_from_this();
     }
@@ -176,7 +180,8 @@ void StreamingCore::start() {
         localProperties["spark.checkpoint.checkpointAllMarkedAncestors"] = "true";
         std::map<int, std::shared_ptr<RateController>> controllers;
         for (const auto& input : graph.inputs()) {
-            if (auto controller = input->input()->rateController()) controllers.emplace(input->input()->id(), std::move(controller));
+            if (auto controller = input->input()->rateController())
+                controllers.emplace(input->input()->id(), std::move(controller));
         }
         if (!controllers.empty()) listenerBus.addListener(std::make_shared<RateListener>(std::move(controllers)));
         warnOfSettingsWithoutEffect();
@@ -210,12 +215,14 @@ void StreamingCore::warnOfSettingsWithoutEffect() const {
     if (conf.getBoolean("spark.streaming.dynamicAllocation.enabled", false) &&
         conf.getBoolean("spark.dynamicAllocation.enabled", false)) {
         throw IllegalArgumentException(
-            "spark.dynamicAllocation.enabled and spark.streaming.dynamicAllocation.enabled are both true; set at most one");
+            "spark.dynamicAllocation.enabled and spark.streaming.dynamicAllocation.enabled are both true; set at most "
+            "one");
     }
     std::string found;
     for (const char* prefix : {"spark.streaming.dynamicAllocation.", "spark.dynamicAllocation.", "spark.locality.wait",
                                "spark.executor.", "spark.excludeOnFailure."}) {
-        for (const auto& [rest, value] : conf.getAllWithPrefix(prefix)) found += (found.empty() ? "" : ", ") + (prefix + rest);
+        for (const auto& [rest, value] : conf.getAllWithPrefix(prefix))
+            found += (found.empty() ? "" : ", ") + (prefix + rest);
     }
     if (!found.empty()) {
         logMessage(LogLevel::kWarn, "StreamingContext", "settings without effect in one process: " + found);
@@ -227,7 +234,8 @@ void StreamingCore::stop(bool stopSparkContext, bool graceful) {
         throw SparkException("Cannot stop StreamingContext within listener bus thread; stop it from another thread");
     }
     if (onOwnThread()) {
-        BackgroundStopper::run([self = shared_from_this(), stopSparkContext, graceful] { self->stop(stopSparkContext, graceful); });
+        BackgroundStopper::run(
+            [self = shared_from_this(), stopSparkContext, graceful] { self->stop(stopSparkContext, graceful); });
         return;
     }
     std::lock_guard lifecycle(lifecycleMutex_);
@@ -290,7 +298,8 @@ void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
     if (directory) {
         std::error_code error;
         std::filesystem::create_directories(*directory, error);
-        if (error) throw SparkException("cannot create the checkpoint directory " + *directory + ": " + error.message());
+        if (error)
+            throw SparkException("cannot create the checkpoint directory " + *directory + ": " + error.message());
         directory = std::filesystem::weakly_canonical(*directory).string();
         sparkContext.setCheckpointDir(*directory);
     }
@@ -324,7 +333,9 @@ void StreamingCore::reportError(const std::string& what, std::exception_ptr erro
     waiter.notifyError(std::move(error));
 }
 
-bool StreamingCore::onOwnThread() const { return jobScheduler.onJobThread() || jobGenerator.onLoopThread(); }
+bool StreamingCore::onOwnThread() const {
+    return jobScheduler.onJobThread() || jobGenerator.onLoopThread();
+}
 
 void StreamingCore::receiverStarted(const ReceiverInfo& info) {
     post(&StreamingListener::onReceiverStarted, StreamingListenerReceiverStarted{info});

@@ -85,7 +85,8 @@ public:
     /// Posts an event to the listeners.
     template <class Event>
     void post(void (StreamingListener::*callback)(const Event&), Event event) {
-        listenerBus.post([callback, event = std::move(event)](StreamingListener& listener) { (listener.*callback)(event); });
+        listenerBus.post(
+            [callback, event = std::move(event)](StreamingListener& listener) { (listener.*callback)(event); });
     }
     /// True on the threads that run the context's work, which therefore cannot wait for its end.
     bool onOwnThread() const;

@@ -1,10 +1,10 @@
 #include "dstream/streaming_listener.hpp"
 
-#include <algorithm>
-#include <vector>
-
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
+
+#include <algorithm>
+#include <vector>
 
 namespace dstream {
 

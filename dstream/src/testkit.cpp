@@ -5,7 +5,9 @@
 
 namespace dstream::testkit {
 
-Time ManualClock::now() const { return Time(core_.clock->getTimeMillis()); }
+Time ManualClock::now() const {
+    return Time(core_.clock->getTimeMillis());
+}
 
 void ManualClock::advance(Duration duration) {
     auto& clock = static_cast<dstream::ManualClock&>(*core_.clock);
@@ -28,7 +30,8 @@ void ManualClock::advance(Duration duration) {
 ManualClock& manualClock(const StreamingContext& ssc) {
     auto& core = *ssc.owner()->core();
     if (!dynamic_cast<dstream::ManualClock*>(core.clock.get())) {
-        throw IllegalStateException("this context does not have a manual clock; set spark.streaming.clock to \"manual\"");
+        throw IllegalStateException(
+            "this context does not have a manual clock; set spark.streaming.clock to \"manual\"");
     }
     return core.testClock;
 }

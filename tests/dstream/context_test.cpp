@@ -1,8 +1,8 @@
+#include "dstream/stream_test.hpp"
+
 #include <csignal>
 #include <filesystem>
 #include <thread>
-
-#include "dstream/stream_test.hpp"
 
 namespace dstream {
 namespace {
@@ -92,7 +92,8 @@ TEST_F(ContextTest, GetActiveOrCreateCreatesOnlyWhenNoneIsActive) {
 
 TEST_F(ContextTest, WrongSettingsAreRefusedWithAText) {
     SparkContext sc(SparkConf().setMaster("local[2]").setAppName("test"));
-    EXPECT_THAT(failureOf([&] { StreamingContext(sc, Seconds(0)); }), HasSubstr("the batch duration must be positive: 0 ms"));
+    EXPECT_THAT(failureOf([&] { StreamingContext(sc, Seconds(0)); }),
+                HasSubstr("the batch duration must be positive: 0 ms"));
     EXPECT_THROW(StreamingContext(sc, Seconds(-1)), IllegalArgumentException);
     sc.stop();
     EXPECT_THROW(StreamingContext(SparkConf(), Seconds(1)), SparkException);
@@ -258,9 +259,9 @@ TEST_F(ContextTest, Row46_ManyContextsLeaveNoThreadsAndNoDescriptors) {
 }
 
 TEST_F(ContextTest, ASignalStopsGracefullyWhenConfigured) {
-    auto ssc = makeContext(Milliseconds(20), SparkConf()
-                                                 .set("spark.streaming.clock", "system")
-                                                 .set("spark.streaming.stopGracefullyOnShutdown", "true"));
+    auto ssc = makeContext(
+        Milliseconds(20),
+        SparkConf().set("spark.streaming.clock", "system").set("spark.streaming.stopGracefullyOnShutdown", "true"));
     Signal ran;
     numbers(ssc).foreachRDD([&](const RDD<int>&) { ran.notify(); });
     ssc.start();

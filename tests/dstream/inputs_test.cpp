@@ -1,15 +1,14 @@
+#include "dstream/stream_test.hpp"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
 #include <thread>
-
-#include "dstream/stream_test.hpp"
+#include <unistd.h>
 
 namespace dstream {
 namespace {
@@ -31,7 +30,8 @@ protected:
         auto queue = std::make_shared<RDDQueue<int>>();
         std::optional<RDD<int>> defaultRdd;
         if (withDefault) defaultRdd = sc.parallelize(std::vector{0});
-        auto stream = withDefault || withoutAnyDefault ? ssc.queueStream(queue, oneAtATime, defaultRdd) : ssc.queueStream(queue, oneAtATime);
+        auto stream = withDefault || withoutAnyDefault ? ssc.queueStream(queue, oneAtATime, defaultRdd)
+                                                       : ssc.queueStream(queue, oneAtATime);
         auto output = testkit::collect(stream);
         partitions = testkit::collect(stream.glom());
         for (int i = 1; i <= 2; ++i) queue->push(sc.parallelize(std::vector{i}, 1));
@@ -44,12 +44,14 @@ protected:
 };
 
 TEST_F(QueueStreamTest, TakesOneRddPerBatch) {
-    EXPECT_THAT(runQueue(true, false), ElementsAre(Pair(Time(1000), ElementsAre(1)), Pair(Time(2000), ElementsAre(2)), Pair(Time(3000), IsEmpty())));
+    EXPECT_THAT(runQueue(true, false), ElementsAre(Pair(Time(1000), ElementsAre(1)), Pair(Time(2000), ElementsAre(2)),
+                                                   Pair(Time(3000), IsEmpty())));
     EXPECT_THAT(partitions.batch(Time(3000)), ElementsAre(IsEmpty()));
 }
 
 TEST_F(QueueStreamTest, TakesAllThatWait) {
-    EXPECT_THAT(runQueue(false, false), ElementsAre(Pair(Time(1000), ElementsAre(1, 2)), Pair(Time(2000), IsEmpty()), Pair(Time(3000), IsEmpty())));
+    EXPECT_THAT(runQueue(false, false), ElementsAre(Pair(Time(1000), ElementsAre(1, 2)), Pair(Time(2000), IsEmpty()),
+                                                    Pair(Time(3000), IsEmpty())));
 }
 
 TEST_F(QueueStreamTest, AnEmptyQueueGivesTheDefault) {
@@ -87,7 +89,9 @@ public:
     static inline bool stopped = false;
 
 private:
-    std::optional<RDD<int>> compute(Time) override { return context().sparkContext().parallelize(std::vector{left_--}); }
+    std::optional<RDD<int>> compute(Time) override {
+        return context().sparkContext().parallelize(std::vector{left_--});
+    }
     int left_ = 10;
 };
 
@@ -147,7 +151,8 @@ TEST_F(FileStreamTest, TakesEachNewFileInTheBatchOfItsModificationTime) {
     auto ssc = makeContext();
     write("early", "too early\n", 0);
     auto lines = testkit::collect(ssc.textFileStream(directory.string()));
-    auto lengths = testkit::collect(ssc.textFileStream(directory.string()).map([](std::string_view line) { return line.size(); }));
+    auto lengths =
+        testkit::collect(ssc.textFileStream(directory.string()).map([](std::string_view line) { return line.size(); }));
     ssc.start();
     auto& clock = testkit::manualClock(ssc);
     write("a", "one\ntwo\n", 500);
@@ -163,7 +168,8 @@ TEST_F(FileStreamTest, TakesEachNewFileInTheBatchOfItsModificationTime) {
     ssc.stop();
     EXPECT_THAT(logged(), AllOf(HasSubstr("early: its modification time 0 ms is not after 0 ms"),
                                 HasSubstr("b: its modification time lies after the batch"),
-                                HasSubstr(".hidden: the filter does not accept it"), HasSubstr("folder: it is not a regular file"),
+                                HasSubstr(".hidden: the filter does not accept it"),
+                                HasSubstr("folder: it is not a regular file"),
                                 HasSubstr("a: it has been taken in an earlier batch")));
 }
 
@@ -237,10 +243,11 @@ TEST_F(FileStreamTest, BinaryRecordsHaveAFixedLength) {
 TEST_F(FileStreamTest, Row32_AVanishedFileFailsItsBatchOnly) {
     auto ssc = makeContext();
     std::string file = path("gone");
-    auto lines = testkit::collect(ssc.textFileStream(directory.string()).transform([file](const RDD<std::string>& rdd, Time time) {
-        if (time == Time(1000)) std::filesystem::remove(file);
-        return rdd;
-    }));
+    auto lines = testkit::collect(
+        ssc.textFileStream(directory.string()).transform([file](const RDD<std::string>& rdd, Time time) {
+            if (time == Time(1000)) std::filesystem::remove(file);
+            return rdd;
+        }));
     ssc.start();
     auto& clock = testkit::manualClock(ssc);
     write("gone", "lost\n", 500);
@@ -283,7 +290,8 @@ TEST_F(FileStreamTest, Row21_ModificationTimesAreShiftedByTheWallClocksDistance)
     ssc.start();
     write("a", "now\n", 3'600'500);
     testkit::manualClock(ssc).advance(Seconds(3));
-    EXPECT_THAT(lines.all(), ElementsAre(Pair(Time(1000), ElementsAre("now")), Pair(Time(2000), IsEmpty()), Pair(Time(3000), IsEmpty())));
+    EXPECT_THAT(lines.all(), ElementsAre(Pair(Time(1000), ElementsAre("now")), Pair(Time(2000), IsEmpty()),
+                                         Pair(Time(3000), IsEmpty())));
     ssc.stop();
     const std::string text = logged();
     const std::string warning = "the wall clock has moved 3600000 ms away";
@@ -297,7 +305,8 @@ TEST_F(FileStreamTest, TheFilesOfABatchAreItsInputInfo) {
         std::map<Time, std::string> descriptions;
         void onBatchCompleted(const StreamingListenerBatchCompleted& e) override {
             std::lock_guard lock(mutex);
-            descriptions[e.batchInfo.batchTime] = e.batchInfo.streamIdToInputInfo.at(0).metadataDescription().value_or("none");
+            descriptions[e.batchInfo.batchTime] =
+                e.batchInfo.streamIdToInputInfo.at(0).metadataDescription().value_or("none");
         }
     };
     auto ssc = makeContext();
@@ -347,7 +356,9 @@ private:
 
 TEST_F(StreamTest, SocketTextIsCountedAsWords) {
     TextServer server("to be or\r\nnot to be\rthat");
-    auto ssc = makeContext(Milliseconds(50), SparkConf().set("spark.streaming.clock", "system").set("spark.streaming.blockInterval", "10ms"));
+    auto ssc =
+        makeContext(Milliseconds(50),
+                    SparkConf().set("spark.streaming.clock", "system").set("spark.streaming.blockInterval", "10ms"));
     std::map<std::string, int64_t> counts;
     int64_t lines = 0;
     auto text = ssc.socketTextStream("127.0.0.1", server.port);
@@ -365,7 +376,8 @@ TEST_F(StreamTest, SocketTextIsCountedAsWords) {
     ssc.start();
     ASSERT_TRUE(server.allRead.waitFor());
     ssc.stop(true, true);
-    EXPECT_THAT(counts, UnorderedElementsAre(Pair("to", 2), Pair("be", 2), Pair("or", 1), Pair("not", 1), Pair("that", 1)));
+    EXPECT_THAT(counts,
+                UnorderedElementsAre(Pair("to", 2), Pair("be", 2), Pair("or", 1), Pair("not", 1), Pair("that", 1)));
     EXPECT_EQ(lines, 3);
 }
 

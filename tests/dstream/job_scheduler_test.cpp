@@ -1,8 +1,8 @@
+#include "dstream/stream_test.hpp"
+
 #include <atomic>
 #include <latch>
 #include <thread>
-
-#include "dstream/stream_test.hpp"
 
 namespace dstream {
 namespace {
@@ -118,7 +118,8 @@ TEST_F(JobSchedulerTest, AFailedGenerationSkipsOneBatchOnly) {
     testkit::manualClock(ssc).advance(Seconds(3));
     EXPECT_EQ(output.all().size(), 2u);
     EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }),
-                AllOf(HasSubstr("batch 2000 ms"), HasSubstr("transform at job_scheduler_test.cpp:"), HasSubstr("no graph today")));
+                AllOf(HasSubstr("batch 2000 ms"), HasSubstr("transform at job_scheduler_test.cpp:"),
+                      HasSubstr("no graph today")));
     ssc.stop();
 }
 
@@ -213,10 +214,13 @@ TEST_F(JobSchedulerTest, TheStatsReportNamesTheDistributionOfDelays) {
     info.processingStartTime = 10;
     info.processingEndTime = 30;
     for (int i = 0; i < 3; ++i) listener.onBatchCompleted({info});
-    EXPECT_THAT(listener.lastReport(), AllOf(HasSubstr("Total delay (count: 2)"), HasSubstr("30 ms"), HasSubstr("20 ms")));
+    EXPECT_THAT(listener.lastReport(),
+                AllOf(HasSubstr("Total delay (count: 2)"), HasSubstr("30 ms"), HasSubstr("20 ms")));
 }
 
-TEST_F(JobSchedulerTest, InputInfoRefusesNegativeCounts) { EXPECT_THROW(StreamInputInfo(0, -1), IllegalArgumentException); }
+TEST_F(JobSchedulerTest, InputInfoRefusesNegativeCounts) {
+    EXPECT_THROW(StreamInputInfo(0, -1), IllegalArgumentException);
+}
 
 }  // namespace
 }  // namespace dstream

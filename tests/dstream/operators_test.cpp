@@ -31,7 +31,8 @@ TEST_F(OperatorsTest, ReduceByKeySumsWithinABatchOnly) {
     auto output = run<std::string>({{"a", "b", "a"}, {}, {"b"}}, [](const DStream<std::string>& words) {
         return words.map([](const std::string& word) { return std::pair(word, 1); }).reduceByKey(std::plus<>{});
     });
-    EXPECT_THAT(output, ElementsAre(UnorderedElementsAre(Pair("a", 2), Pair("b", 1)), IsEmpty(), ElementsAre(Pair("b", 1))));
+    EXPECT_THAT(output,
+                ElementsAre(UnorderedElementsAre(Pair("a", 2), Pair("b", 1)), IsEmpty(), ElementsAre(Pair("b", 1))));
 }
 
 TEST_F(OperatorsTest, AFusedChainOverViewsCountsWords) {
@@ -110,12 +111,15 @@ TEST_F(OperatorsTest, ValuesAreGroupedMappedAndCombinedByKey) {
     EXPECT_THAT(grouped, ElementsAre(ElementsAre(Pair("a", UnorderedElementsAre(1, 2)))));
     auto mapped = run<P>({{{"a", 1}}}, [](const auto& in) { return in.mapValues([](int v) { return v + 0.5; }); });
     EXPECT_THAT(mapped, ElementsAre(ElementsAre(Pair("a", 1.5))));
-    auto flat = run<P>({{{"a", 2}}}, [](const auto& in) { return in.flatMapValues([](int v) { return std::vector(2, v); }); });
+    auto flat =
+        run<P>({{{"a", 2}}}, [](const auto& in) { return in.flatMapValues([](int v) { return std::vector(2, v); }); });
     EXPECT_THAT(flat, ElementsAre(ElementsAre(Pair("a", 2), Pair("a", 2))));
     auto combined = run<P>({{{"a", 1}, {"a", 5}}}, [](const auto& in) {
         return in.combineByKey([](int v) { return std::pair(v, 1); },
                                [](std::pair<int, int> c, int v) { return std::pair(c.first + v, c.second + 1); },
-                               [](std::pair<int, int> a, std::pair<int, int> b) { return std::pair(a.first + b.first, a.second + b.second); },
+                               [](std::pair<int, int> a, std::pair<int, int> b) {
+                                   return std::pair(a.first + b.first, a.second + b.second);
+                               },
                                HashPartitioner(2));
     });
     EXPECT_THAT(combined, ElementsAre(ElementsAre(Pair("a", Pair(6, 2)))));
@@ -135,10 +139,11 @@ TEST_F(OperatorsTest, StreamsAreJoinedBatchByBatch) {
     testkit::manualClock(ssc).advance(Seconds(2));
     EXPECT_THAT(inner.batch(Time(1000)), ElementsAre(Pair("x", Pair(1, 10))));
     EXPECT_THAT(inner.batch(Time(2000)), IsEmpty());
-    EXPECT_THAT(left.batch(Time(1000)), UnorderedElementsAre(Pair("x", Pair(1, Optional(10))), Pair("y", Pair(2, std::nullopt))));
+    EXPECT_THAT(left.batch(Time(1000)),
+                UnorderedElementsAre(Pair("x", Pair(1, Optional(10))), Pair("y", Pair(2, std::nullopt))));
     EXPECT_THAT(right.batch(Time(2000)), ElementsAre(Pair("z", Pair(std::nullopt, 20))));
-    EXPECT_THAT(full.batch(Time(2000)),
-                UnorderedElementsAre(Pair("x", Pair(Optional(3), std::nullopt)), Pair("z", Pair(std::nullopt, Optional(20)))));
+    EXPECT_THAT(full.batch(Time(2000)), UnorderedElementsAre(Pair("x", Pair(Optional(3), std::nullopt)),
+                                                             Pair("z", Pair(std::nullopt, Optional(20)))));
     EXPECT_THAT(grouped.batch(Time(1000)), UnorderedElementsAre(Pair("x", Pair(ElementsAre(1), ElementsAre(10))),
                                                                 Pair("y", Pair(ElementsAre(2), IsEmpty()))));
     ssc.stop();
@@ -148,8 +153,10 @@ TEST_F(OperatorsTest, AStreamIsJoinedWithAStaticRddInTransform) {
     using P = std::pair<std::string, int>;
     auto ssc = makeContext();
     RDD<P> table = ssc.sparkContext().parallelize(std::vector<P>{{"x", 100}});
-    auto joined = testkit::collect(
-        testkit::batches<P>(ssc, {{{"x", 1}, {"y", 2}}}).transform([table](const RDD<P>& rdd) { return rdd.join(table); }));
+    auto joined =
+        testkit::collect(testkit::batches<P>(ssc, {{{"x", 1}, {"y", 2}}}).transform([table](const RDD<P>& rdd) {
+            return rdd.join(table);
+        }));
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(1));
     EXPECT_THAT(joined.batch(Time(1000)), ElementsAre(Pair("x", Pair(1, 100))));
@@ -158,9 +165,8 @@ TEST_F(OperatorsTest, AStreamIsJoinedWithAStaticRddInTransform) {
 
 TEST_F(OperatorsTest, TransformGetsTheBatchTime) {
     auto output = run<int>({{1}, {1}}, [](const auto& in) {
-        return in.transform([](const RDD<int>& rdd, Time time) {
-            return rdd.map([time](int x) { return x + time.milliseconds(); });
-        });
+        return in.transform(
+            [](const RDD<int>& rdd, Time time) { return rdd.map([time](int x) { return x + time.milliseconds(); }); });
     });
     EXPECT_THAT(output, ElementsAre(ElementsAre(1001), ElementsAre(2001)));
 }
@@ -172,8 +178,11 @@ TEST_F(OperatorsTest, UnionKeepsTheOrderOfTheStreams) {
     auto both = testkit::collect(a.unionWith(b));
     auto three = testkit::collect(ssc.unionAll<int>({b, a, b}));
     auto sums = testkit::collect(ssc.transform(
-        [](const RDD<int>& x, const RDD<int>& y, Time) { return x.zipPartitions(y, [](Iterator<int> p, Iterator<int> q) { return std::vector{p.next() + q.next()}; }); }, a,
-        b));
+        [](const RDD<int>& x, const RDD<int>& y, Time) {
+            return x.zipPartitions(y,
+                                   [](Iterator<int> p, Iterator<int> q) { return std::vector{p.next() + q.next()}; });
+        },
+        a, b));
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(2));
     EXPECT_THAT(both.batch(Time(2000)), ElementsAre(2, 20));
@@ -197,7 +206,8 @@ TEST_F(OperatorsTest, AnInputWithoutRddMakesNoJobForMapAndFailsUnion) {
     missing.unionWith(missing).print();
     second.start();
     testkit::manualClock(second).advance(Seconds(1));
-    EXPECT_THAT(failureOf([&] { second.awaitTermination(); }), HasSubstr("Couldn't generate RDD from parent at time 1000 ms"));
+    EXPECT_THAT(failureOf([&] { second.awaitTermination(); }),
+                HasSubstr("Couldn't generate RDD from parent at time 1000 ms"));
     second.stop();
 }
 

@@ -1,5 +1,9 @@
 #pragma once
 
+#include "dstream/testkit.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/log.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,10 +14,6 @@
 #include <mutex>
 #include <string>
 #include <vector>
-
-#include "dstream/testkit.hpp"
-#include "rdd/exceptions.hpp"
-#include "rdd/log.hpp"
 
 namespace dstream {
 

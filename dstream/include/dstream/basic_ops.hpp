@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dstream/stream_node.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <source_location>
@@ -7,12 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "dstream/stream_node.hpp"
-
 namespace dstream::detail {
 
-// What the most used operators do with the RDD of a batch. Named types: a lambda inside a member of a fused stream would carry the
-// whole chain in its name, and with it the compiler's time.
+// What the most used operators do with the RDD of a batch. Named types: a lambda inside a member of a fused stream
+// would carry the whole chain in its name, and with it the compiler's time.
 template <class F>
 struct MapOp {
     F f;
@@ -38,7 +38,8 @@ struct FilterOp {
     auto operator()(const auto& rdd) const { return rdd.filter(f, where); }
 };
 
-/// What every stream has: its node, times, storage and name. `Self` is the handle's type, `Base` the class this is added to.
+/// What every stream has: its node, times, storage and name. `Self` is the handle's type, `Base` the class this is
+/// added to.
 template <class Self, class T, class Base>
 class StorageOps : public Base {
     const Self& self() const { return static_cast<const Self&>(*this); }
@@ -161,9 +162,7 @@ public:
     /// (value, how often it occurs) of each batch.
     /// @param numPartitions  of the result; defaultParallelism if absent
     DStream<std::pair<Owned<T>, int64_t>> countByValue(std::optional<int> numPartitions = std::nullopt,
-                                                       Where where = Where::current()) const
-        requires Hashable<T>
-    {
+                                                       Where where = Where::current()) const requires Hashable<T> {
         const HashPartitioner partitioner(numPartitions.value_or(context().sparkContext().defaultParallelism()));
         return op("countByValue", where, [partitioner, where](const auto& rdd) {
             return rdd.map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
@@ -173,8 +172,8 @@ public:
 
     // ---- any RDD operator
 
-    /// `f(rdd)` or `f(rdd, batchTime)` makes the RDD of each batch. It runs on the generator's thread, once per batch, and may
-    /// start jobs. A batch without RDD, or an empty handle returned, fails the batch with SparkException.
+    /// `f(rdd)` or `f(rdd, batchTime)` makes the RDD of each batch. It runs on the generator's thread, once per batch,
+    /// and may start jobs. A batch without RDD, or an empty handle returned, fails the batch with SparkException.
     template <class F>
     auto transform(F f, Where where = Where::current()) const {
         return op<MissingParent::kError>("transform", where, std::move(f));
@@ -193,8 +192,8 @@ public:
 
     // ---- past batches
 
-    /// The RDDs of the batches in [from, to], both included; missing ones are made. Ends off the stream's grid are floored to it.
-    /// Times before the start and batches without RDD are left out. Any thread.
+    /// The RDDs of the batches in [from, to], both included; missing ones are made. Ends off the stream's grid are
+    /// floored to it. Times before the start and batches without RDD are left out. Any thread.
     /// @throws SparkException  before the context has been started
     std::vector<RDD<T>> slice(Time from, Time to) const {
         std::vector<RDD<T>> rdds;
@@ -203,7 +202,9 @@ public:
         }
         return rdds;
     }
-    std::vector<RDD<T>> slice(const Interval& interval) const { return slice(interval.beginTime(), interval.endTime()); }
+    std::vector<RDD<T>> slice(const Interval& interval) const {
+        return slice(interval.beginTime(), interval.endTime());
+    }
 };
 
 }  // namespace dstream::detail

@@ -1,10 +1,10 @@
 #pragma once
 
+#include "dstream/stream.hpp"
+
 #include <source_location>
 #include <utility>
 #include <vector>
-
-#include "dstream/stream.hpp"
 
 namespace dstream {
 
@@ -18,8 +18,8 @@ DStream<T> StreamingContext::unionAll(const std::vector<DStream<T>>& streams, st
 }
 
 template <class F, class... Streams>
-    requires(sizeof...(Streams) > 0 && !detail::kIsVector<F>)
-auto StreamingContext::transform(F f, const Streams&... streams) const {
+requires(sizeof...(Streams) > 0 &&
+         !detail::kIsVector<F>) auto StreamingContext::transform(F f, const Streams&... streams) const {
     return detail::addCombine("transform", CallSite{}, std::move(f), streams.nodeAs()...);
 }
 

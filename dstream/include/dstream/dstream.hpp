@@ -1,7 +1,7 @@
 #pragma once
 
-/// Everything a streaming program needs: StreamingContext, DStream<T> with its operators, inputs and listeners, and the RDD API
-/// underneath.
+/// Everything a streaming program needs: StreamingContext, DStream<T> with its operators, inputs and listeners, and the
+/// RDD API underneath.
 
 #include "dstream/context_ops.hpp"
 #include "dstream/file_streams.hpp"

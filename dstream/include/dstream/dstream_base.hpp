@@ -1,5 +1,9 @@
 #pragma once
 
+#include "rdd/call_site.hpp"
+#include "rdd/storage_level.hpp"
+#include "rdd/time.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -7,10 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "rdd/call_site.hpp"
-#include "rdd/storage_level.hpp"
-#include "rdd/time.hpp"
 
 namespace dstream {
 
@@ -31,7 +31,8 @@ public:
     virtual int id() const = 0;
     /// Words for people: "Socket stream [0]".
     virtual std::string name() const = 0;
-    /// Called once when the context starts, on a thread of its own; all inputs must have started before the first batch.
+    /// Called once when the context starts, on a thread of its own; all inputs must have started before the first
+    /// batch.
     virtual void start() = 0;
     virtual void stop() = 0;
     /// Follows the batches' pace when backpressure is on; null for streams without one.
@@ -61,8 +62,8 @@ struct Job {
 };
 }  // namespace detail
 
-/// The part of a stream's node that does not depend on its element type: lineage, times, storage and the RDDs generated so
-/// far. Built from the thread that builds the graph; evaluated by the generator's thread only.
+/// The part of a stream's node that does not depend on its element type: lineage, times, storage and the RDDs generated
+/// so far. Built from the thread that builds the graph; evaluated by the generator's thread only.
 class DStreamBase : public std::enable_shared_from_this<DStreamBase> {
 public:
     using Parents = std::vector<std::shared_ptr<DStreamBase>>;
@@ -106,8 +107,8 @@ public:
     /// @throws IllegalArgumentException  when another operator of the context has this id
     void setUid(std::string uid);
 
-    /// The RDD of `time`: generated once, remembered for rememberDuration. Null for times that are not on the stream's grid
-    /// and for batches without RDD. Generator's thread only.
+    /// The RDD of `time`: generated once, remembered for rememberDuration. Null for times that are not on the stream's
+    /// grid and for batches without RDD. Generator's thread only.
     detail::GeneratedRddPtr getOrComputeRdd(Time time);
     /// The RDDs of the times in [from, to]; see DStream::slice. Any thread.
     std::vector<detail::GeneratedRddPtr> sliceRdds(Time from, Time to);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "dstream/input_streams.hpp"
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,8 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "dstream/input_streams.hpp"
-
 namespace dstream {
 
 /// Says which files a file stream takes: gets the whole path.
@@ -18,16 +18,19 @@ using FileFilter = std::function<bool(const std::string& path)>;
 
 namespace detail {
 
-/// Finds the files that belong to a batch: those whose modification time lies after the threshold and not after the batch time, and
-/// which no remembered batch has had. Says why it leaves out the others.
+/// Finds the files that belong to a batch: those whose modification time lies after the threshold and not after the
+/// batch time, and which no remembered batch has had. Says why it leaves out the others.
 class FileSelector {
 public:
     /// @param filter  empty: names that do not begin with '.'
-    FileSelector(const StreamingContext& ssc, int streamId, std::string directory, FileFilter filter, bool newFilesOnly);
+    FileSelector(const StreamingContext& ssc, int streamId, std::string directory, FileFilter filter,
+                 bool newFilesOnly);
 
-    /// How long a file is looked for after its modification time: spark.streaming.fileStream.minRememberDuration in whole batches.
+    /// How long a file is looked for after its modification time: spark.streaming.fileStream.minRememberDuration in
+    /// whole batches.
     Duration window() const { return window_; }
-    /// The files of a batch, sorted by path; reports them as the stream's input. The same list again for the same batch.
+    /// The files of a batch, sorted by path; reports them as the stream's input. The same list again for the same
+    /// batch.
     std::vector<std::string> select(const StreamingContext& ssc, Time batchTime);
     /// Forgets the batches before `time`.
     void forgetBefore(Time time);
@@ -84,15 +87,17 @@ private:
 
 /// `readFile` is made once; it is copied to each task and called with the path of each file.
 template <class K, class V, class F>
-InputDStream<std::pair<K, V>> StreamingContext::fileStream(const std::string& directory, FileFilter filter, bool newFilesOnly,
-                                                           std::source_location site) const {
+InputDStream<std::pair<K, V>> StreamingContext::fileStream(const std::string& directory, FileFilter filter,
+                                                           bool newFilesOnly, std::source_location site) const {
     auto make = [site](const SparkContext& sc, std::vector<std::string> files) -> RDD<std::pair<K, V>> {
         if (files.empty()) return sc.emptyRDD<std::pair<K, V>>(site);
         const int count = static_cast<int>(files.size());
-        return sc.parallelize(std::move(files), count, site).flatMap([read = F()](const std::string& path) mutable { return read(path); }, site);
+        return sc.parallelize(std::move(files), count, site)
+            .flatMap([read = F()](const std::string& path) mutable { return read(path); }, site);
     };
     using Node = detail::FileNode<RDD<std::pair<K, V>>, decltype(make)>;
-    return makeInputStream<Node>(*this, directory, std::move(filter), newFilesOnly, make, "fileStream", CallSite::from(site));
+    return makeInputStream<Node>(*this, directory, std::move(filter), newFilesOnly, make, "fileStream",
+                                 CallSite::from(site));
 }
 
 }  // namespace dstream

@@ -1,5 +1,10 @@
 #pragma once
 
+#include "dstream/stream.hpp"
+#include "receivers/received_block.hpp"
+#include "receivers/receiver.hpp"
+#include "receivers/socket_receivers.hpp"
+
 #include <deque>
 #include <functional>
 #include <memory>
@@ -9,11 +14,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "dstream/stream.hpp"
-#include "receivers/received_block.hpp"
-#include "receivers/receiver.hpp"
-#include "receivers/socket_receivers.hpp"
 
 namespace dstream {
 
@@ -46,8 +46,8 @@ private:
 ///     public:
 ///         explicit Countdown(const StreamingContext& ssc) : InputDStreamNode(ssc, "Countdown stream") {}
 ///     private:
-///         std::optional<RDD<int>> compute(Time) override { return context().sparkContext().parallelize(std::vector{left_--}); }
-///         int left_ = 10;
+///         std::optional<RDD<int>> compute(Time) override { return
+///         context().sparkContext().parallelize(std::vector{left_--}); } int left_ = 10;
 ///     };
 ///     InputDStream<int> numbers = makeInputStream<Countdown>(ssc);
 template <class T>
@@ -123,7 +123,8 @@ namespace detail {
 template <class T>
 class QueueNode final : public InputDStreamNode<T> {
 public:
-    QueueNode(const StreamingContext& ssc, std::shared_ptr<RDDQueue<T>> queue, bool oneAtATime, RDD<T> defaultRdd, CallSite site)
+    QueueNode(const StreamingContext& ssc, std::shared_ptr<RDDQueue<T>> queue, bool oneAtATime, RDD<T> defaultRdd,
+              CallSite site)
         : InputDStreamNode<T>(ssc, "Queue stream", "queueStream", site),
           queue_(std::move(queue)),
           oneAtATime_(oneAtATime),
@@ -251,7 +252,7 @@ private:
         const StreamingContext ssc = this->context();
         using Read = std::conditional_t<std::is_same_v<R, TextRDD>, std::string_view, typename R::Element>;
         auto node = std::make_shared<ReceivedBlocksNode<Read>>(ssc.sparkContext(), source_.blocksOf(ssc, time),
-                                                                  this->operatorName(), this->creationSite());
+                                                               this->operatorName(), this->creationSite());
         if constexpr (std::is_same_v<R, TextRDD>) {
             return TextRDD::of(std::move(node), this->operatorName(), this->creationSite());
         } else {
@@ -274,26 +275,29 @@ class ConstantInputDStream : public detail::StorageOps<ConstantInputDStream<T>, 
 
 public:
     /// @throws IllegalArgumentException  when the RDD handle is empty
-    ConstantInputDStream(const StreamingContext& ssc, RDD<T> rdd, std::source_location where = std::source_location::current())
+    ConstantInputDStream(const StreamingContext& ssc, RDD<T> rdd,
+                         std::source_location where = std::source_location::current())
         : Ops(makeInputStream<detail::ConstantNode<T>>(ssc, std::move(rdd), CallSite::from(where)).node()) {}
 };
 
 // ---- StreamingContext's functions that make input streams
 
 template <class T>
-ReceiverInputDStream<T> StreamingContext::receiverStream(std::shared_ptr<Receiver<T>> receiver, std::source_location site) const {
-    return ReceiverInputDStream<T>(makeInputStream<detail::ReceiverNode<RDD<T>>>(*this, std::move(receiver), "Pluggable stream",
-                                                                                 "receiverStream", CallSite::from(site))
+ReceiverInputDStream<T> StreamingContext::receiverStream(std::shared_ptr<Receiver<T>> receiver,
+                                                         std::source_location site) const {
+    return ReceiverInputDStream<T>(makeInputStream<detail::ReceiverNode<RDD<T>>>(*this, std::move(receiver),
+                                                                                 "Pluggable stream", "receiverStream",
+                                                                                 CallSite::from(site))
                                        .node());
 }
 
 template <class T, class Converter>
-ReceiverInputDStream<T> StreamingContext::socketStream(const std::string& host, int port, Converter converter, StorageLevel level,
-                                                       std::source_location site) const {
-    return ReceiverInputDStream<T>(
-        makeInputStream<detail::ReceiverNode<RDD<T>>>(*this, makeSocketReceiver<T>(host, port, std::move(converter), level),
-                                                      "Socket stream", "socketStream", CallSite::from(site))
-            .node());
+ReceiverInputDStream<T> StreamingContext::socketStream(const std::string& host, int port, Converter converter,
+                                                       StorageLevel level, std::source_location site) const {
+    return ReceiverInputDStream<T>(makeInputStream<detail::ReceiverNode<RDD<T>>>(
+                                       *this, makeSocketReceiver<T>(host, port, std::move(converter), level),
+                                       "Socket stream", "socketStream", CallSite::from(site))
+                                       .node());
 }
 
 template <class T>

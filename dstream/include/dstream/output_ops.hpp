@@ -1,12 +1,12 @@
 #pragma once
 
+#include "dstream/stream_node.hpp"
+#include "rdd/to_text.hpp"
+
 #include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "dstream/stream_node.hpp"
-#include "rdd/to_text.hpp"
 
 namespace dstream::detail {
 
@@ -25,7 +25,8 @@ class OutputStreamOps : public Base {
 public:
     using Base::Base;
 
-    /// Calls `f(rdd)` or `f(rdd, batchTime)` for the RDD of each batch. What it throws fails the batch's output operation.
+    /// Calls `f(rdd)` or `f(rdd, batchTime)` for the RDD of each batch. What it throws fails the batch's output
+    /// operation.
     template <class F>
     void foreachRDD(F f, Where where = Where::current()) const {
         addOutput(self().nodeAs(), "foreachRDD", CallSite::from(where), std::move(f));
@@ -43,16 +44,20 @@ public:
         });
     }
     /// Writes each batch, empty ones too, as text into the directory `prefix-TIME_IN_MS[.suffix]`.
-    void saveAsTextFiles(const std::string& prefix, const std::string& suffix = "", Where where = Where::current()) const {
-        addOutput(self().nodeAs(), "saveAsTextFiles", CallSite::from(where), [prefix, suffix, where](const auto& rdd, Time time) {
-            rdd.saveAsTextFile(batchFileName(prefix, suffix, time), "", where);
-        });
+    void saveAsTextFiles(const std::string& prefix, const std::string& suffix = "",
+                         Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "saveAsTextFiles", CallSite::from(where),
+                  [prefix, suffix, where](const auto& rdd, Time time) {
+                      rdd.saveAsTextFile(batchFileName(prefix, suffix, time), "", where);
+                  });
     }
     /// The same in serialised form, for SparkContext::objectFile. Needs a Codec<T>.
-    void saveAsObjectFiles(const std::string& prefix, const std::string& suffix = "", Where where = Where::current()) const {
-        addOutput(self().nodeAs(), "saveAsObjectFiles", CallSite::from(where), [prefix, suffix, where](const auto& rdd, Time time) {
-            rdd.saveAsObjectFile(batchFileName(prefix, suffix, time), where);
-        });
+    void saveAsObjectFiles(const std::string& prefix, const std::string& suffix = "",
+                           Where where = Where::current()) const {
+        addOutput(self().nodeAs(), "saveAsObjectFiles", CallSite::from(where),
+                  [prefix, suffix, where](const auto& rdd, Time time) {
+                      rdd.saveAsObjectFile(batchFileName(prefix, suffix, time), where);
+                  });
     }
 };
 

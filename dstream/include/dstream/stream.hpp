@@ -1,16 +1,16 @@
 #pragma once
 
-#include <memory>
-#include <source_location>
-#include <string>
-#include <utility>
-
 #include "dstream/basic_ops.hpp"
 #include "dstream/output_ops.hpp"
 #include "dstream/pair_ops.hpp"
 #include "dstream/state_ops.hpp"
 #include "dstream/stream_node.hpp"
 #include "dstream/window_ops.hpp"
+
+#include <memory>
+#include <source_location>
+#include <string>
+#include <utility>
 
 namespace dstream {
 
@@ -35,16 +35,16 @@ private:
 
 }  // namespace detail
 
-/// A stream of batches: for each batch time one RDD<T>. A handle: cheap to copy, copies speak of the same node. Operators are lazy
-/// and only add nodes to the graph; a node that no output operation reaches is never computed.
+/// A stream of batches: for each batch time one RDD<T>. A handle: cheap to copy, copies speak of the same node.
+/// Operators are lazy and only add nodes to the graph; a node that no output operation reaches is never computed.
 ///
 ///     auto counts = lines.flatMap([](std::string_view line) { return splitWords(line); })
 ///                       .map([](std::string_view word) { return std::pair(word, int64_t{1}); })
 ///                       .reduceByKey(std::plus<>{});
 ///     counts.print();
 ///
-/// Narrow operators return a type derived from DStream<U> that remembers how its RDDs are fused: keep it with `auto` and
-/// neighbours become one loop; store it as DStream<U> and a chunk edge stands there.
+/// Narrow operators return a type derived from DStream<U> that remembers how its RDDs are fused: keep it with `auto`
+/// and neighbours become one loop; store it as DStream<U> and a chunk edge stands there.
 template <class T>
 class DStream : public detail::StreamOps<DStream<T>, T, detail::StreamHandle<T>> {
 public:
@@ -62,11 +62,13 @@ class DStreamOf : public detail::StreamOps<DStreamOf<R>, detail::ElementOf<R>, D
 public:
     explicit DStreamOf(std::shared_ptr<DStreamNodeOf<R>> node) : Ops(std::move(node)) {}
 
-    std::shared_ptr<DStreamNodeOf<R>> nodeAs() const { return std::static_pointer_cast<DStreamNodeOf<R>>(this->node()); }
+    std::shared_ptr<DStreamNodeOf<R>> nodeAs() const {
+        return std::static_pointer_cast<DStreamNodeOf<R>>(this->node());
+    }
 };
 
-/// Lines of text. A DStream<std::string> whose first narrow operator calls the user with a `std::string_view` into the buffer if
-/// the function takes one (a generic lambda does), else with a `const std::string&`.
+/// Lines of text. A DStream<std::string> whose first narrow operator calls the user with a `std::string_view` into the
+/// buffer if the function takes one (a generic lambda does), else with a `const std::string&`.
 class TextDStream : public detail::StreamOps<TextDStream, std::string, DStream<std::string>> {
     using Ops = detail::StreamOps<TextDStream, std::string, DStream<std::string>>;
 
@@ -78,11 +80,13 @@ public:
     /// Words for people: "Socket stream [0]".
     std::string name() const { return node()->input()->name(); }
 
-    std::shared_ptr<DStreamNodeOf<TextRDD>> nodeAs() const { return std::static_pointer_cast<DStreamNodeOf<TextRDD>>(node()); }
+    std::shared_ptr<DStreamNodeOf<TextRDD>> nodeAs() const {
+        return std::static_pointer_cast<DStreamNodeOf<TextRDD>>(node());
+    }
 };
 
-/// What a mapWithState function emits, in processing order inside a partition: data-driven values first, then those of keys that
-/// time out. `checkpoint` sets the interval of the state, which is also when idle keys are looked for.
+/// What a mapWithState function emits, in processing order inside a partition: data-driven values first, then those of
+/// keys that time out. `checkpoint` sets the interval of the state, which is also when idle keys are looked for.
 template <class K, class V, class S, class M>
 class MapWithStateDStream : public detail::StreamOps<MapWithStateDStream<K, V, S, M>, M, DStream<M>> {
     using Ops = detail::StreamOps<MapWithStateDStream<K, V, S, M>, M, DStream<M>>;
@@ -91,22 +95,24 @@ class MapWithStateDStream : public detail::StreamOps<MapWithStateDStream<K, V, S
 public:
     explicit MapWithStateDStream(std::shared_ptr<detail::MappedStateNode<K, S, M>> node) : Ops(std::move(node)) {}
 
-    std::shared_ptr<DStreamNodeOf<RDD<M>>> nodeAs() const { return std::static_pointer_cast<DStreamNodeOf<RDD<M>>>(this->node()); }
+    std::shared_ptr<DStreamNodeOf<RDD<M>>> nodeAs() const {
+        return std::static_pointer_cast<DStreamNodeOf<RDD<M>>>(this->node());
+    }
 
     /// All keys with their state after each batch. Costs a pass over all keys.
     DStream<std::pair<K, S>> stateSnapshots(Where where = Where::current()) const {
         using Record = detail::StateRecord<K, S, M>;
-        return DStream<std::pair<K, S>>(detail::addOp(
-            std::static_pointer_cast<detail::MappedStateNode<K, S, M>>(this->node())->state(), "stateSnapshots",
-            CallSite::from(where), [where](const RDD<Record>& records) {
-                return records.template flatMap<std::pair<K, S>>(
-                    [](const Record& record, auto&& emit) {
-                        for (const auto& [key, entry] : record.table->entries()) {
-                            if (entry.live) emit(std::pair<K, S>(key, entry.state));
-                        }
-                    },
-                    where);
-            }));
+        return DStream<std::pair<K, S>>(
+            detail::addOp(std::static_pointer_cast<detail::MappedStateNode<K, S, M>>(this->node())->state(),
+                          "stateSnapshots", CallSite::from(where), [where](const RDD<Record>& records) {
+                              return records.template flatMap<std::pair<K, S>>(
+                                  [](const Record& record, auto&& emit) {
+                                      for (const auto& [key, entry] : record.table->entries()) {
+                                          if (entry.live) emit(std::pair<K, S>(key, entry.state));
+                                      }
+                                  },
+                                  where);
+                          }));
     }
 };
 

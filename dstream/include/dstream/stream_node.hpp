@@ -1,5 +1,10 @@
 #pragma once
 
+#include "dstream/dstream_base.hpp"
+#include "dstream/streaming_context.hpp"
+#include "rdd/exceptions.hpp"
+#include "rdd/rdd.hpp"
+
 #include <concepts>
 #include <memory>
 #include <optional>
@@ -8,11 +13,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include "dstream/dstream_base.hpp"
-#include "dstream/streaming_context.hpp"
-#include "rdd/exceptions.hpp"
-#include "rdd/rdd.hpp"
 
 namespace dstream {
 
@@ -136,13 +136,15 @@ decltype(auto) callWithTime(F& f, Time time, const Rdds&... rdds) {
     if constexpr (std::is_invocable_v<F&, const Rdds&..., Time>) {
         return f(rdds..., time);
     } else {
-        static_assert(std::is_invocable_v<F&, const Rdds&...>, "the function must take the RDD of each stream, and may take the Time after them");
+        static_assert(std::is_invocable_v<F&, const Rdds&...>,
+                      "the function must take the RDD of each stream, and may take the Time after them");
         return f(rdds...);
     }
 }
 
 template <class F, class... Rdds>
-using RddOfCall = std::remove_cvref_t<decltype(callWithTime(std::declval<F&>(), Time(), std::declval<const Rdds&>()...))>;
+using RddOfCall =
+    std::remove_cvref_t<decltype(callWithTime(std::declval<F&>(), Time(), std::declval<const Rdds&>()...))>;
 
 /// What a stream does when its parent has no RDD for a batch: has none itself, or fails the batch.
 enum class MissingParent { kNone, kError };
@@ -152,7 +154,9 @@ template <class R, class Parent, class F, MissingParent kMissing>
 class OpNode final : public DStreamNodeOf<R> {
 public:
     OpNode(const std::shared_ptr<Parent>& parent, const char* operatorName, CallSite site, F f)
-        : DStreamNodeOf<R>(parent->weakContext(), operatorName, {parent}, site), parent_(parent.get()), f_(std::move(f)) {}
+        : DStreamNodeOf<R>(parent->weakContext(), operatorName, {parent}, site),
+          parent_(parent.get()),
+          f_(std::move(f)) {}
 
 private:
     std::optional<R> compute(Time time) override {
@@ -179,7 +183,8 @@ public:
 
 private:
     std::optional<R> compute(Time time) override {
-        return std::apply([&](auto*... parents) { return R(callWithTime(f_, time, rddOf(*parents, time)...)); }, parents_);
+        return std::apply([&](auto*... parents) { return R(callWithTime(f_, time, rddOf(*parents, time)...)); },
+                          parents_);
     }
 
     template <class Parent>
@@ -197,7 +202,8 @@ private:
 template <class R, class F, class T>
 class CombineAllNode final : public DStreamNodeOf<R> {
 public:
-    CombineAllNode(const char* operatorName, CallSite site, F f, const std::vector<std::shared_ptr<DStreamNode<T>>>& parents)
+    CombineAllNode(const char* operatorName, CallSite site, F f,
+                   const std::vector<std::shared_ptr<DStreamNode<T>>>& parents)
         : DStreamNodeOf<R>(parents.front()->weakContext(), operatorName, {parents.begin(), parents.end()}, site),
           parents_(parents),
           f_(std::move(f)) {}
@@ -268,11 +274,13 @@ template <class F, class... ParentNodes>
 auto addCombine(const char* operatorName, CallSite site, F f, const std::shared_ptr<ParentNodes>&... parents) {
     checkCompatible(operatorName, {parents...});
     using R = RddOfCall<F, typename ParentNodes::Rdd...>;
-    return makeStream(std::make_shared<CombineNode<R, F, ParentNodes...>>(operatorName, site, std::move(f), parents...));
+    return makeStream(
+        std::make_shared<CombineNode<R, F, ParentNodes...>>(operatorName, site, std::move(f), parents...));
 }
 
 template <class T, class F>
-auto addCombineAll(const char* operatorName, CallSite site, F f, const std::vector<std::shared_ptr<DStreamNode<T>>>& parents) {
+auto addCombineAll(const char* operatorName, CallSite site, F f,
+                   const std::vector<std::shared_ptr<DStreamNode<T>>>& parents) {
     checkCompatible(operatorName, {parents.begin(), parents.end()});
     using R = RddOfCall<F, std::vector<RDD<T>>>;
     return makeStream(std::make_shared<CombineAllNode<R, F, T>>(operatorName, site, std::move(f), parents));

@@ -1,5 +1,11 @@
 #pragma once
 
+#include "rdd/rdd.hpp"
+#include "rdd/spark_conf.hpp"
+#include "rdd/spark_context.hpp"
+#include "rdd/storage_level.hpp"
+#include "rdd/time.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
@@ -9,12 +15,6 @@
 #include <source_location>
 #include <string>
 #include <vector>
-
-#include "rdd/rdd.hpp"
-#include "rdd/spark_conf.hpp"
-#include "rdd/spark_context.hpp"
-#include "rdd/storage_level.hpp"
-#include "rdd/time.hpp"
 
 namespace dstream {
 
@@ -44,8 +44,8 @@ inline constexpr bool kIsVector<std::vector<T>> = true;
 enum class StreamingContextState { INITIALIZED, ACTIVE, STOPPED };
 
 /// Where a streaming program begins: makes input streams, starts and stops the batches.
-/// A copyable handle; the copies share one context. When the last one goes the context stops at once; `stop` before is the
-/// clean way. Streams are added from one thread, before `start`; everything else may be called from any thread.
+/// A copyable handle; the copies share one context. When the last one goes the context stops at once; `stop` before is
+/// the clean way. Streams are added from one thread, before `start`; everything else may be called from any thread.
 ///
 ///     StreamingContext ssc(SparkConf().setAppName("WordCount").setMaster("local[2]"), Seconds(1));
 ///     auto lines = ssc.socketTextStream("localhost", 9999);
@@ -76,8 +76,10 @@ public:
     void checkpoint(std::nullptr_t);
 
     /// Starts the batches. A context that runs already is left alone, with a warning.
-    /// @throws IllegalStateException     when stopped before, or while another context is active (this one stays as it is)
-    /// @throws IllegalArgumentException  when there is no output operation or a stream is not fit to run; the context is
+    /// @throws IllegalStateException     when stopped before, or while another context is active (this one stays as it
+    /// is)
+    /// @throws IllegalArgumentException  when there is no output operation or a stream is not fit to run; the context
+    /// is
     ///                                   stopped then
     void start();
     /// Blocks until the context has stopped; throws the latest error of a job or of the generation of jobs.
@@ -131,7 +133,8 @@ public:
                                             StorageLevel level = StorageLevel::MEMORY_AND_DISK_SER_2,
                                             std::source_location site = std::source_location::current()) const;
 
-    /// Takes its RDDs from a queue: one per batch, or all that wait. An empty queue gives an RDD with one empty partition.
+    /// Takes its RDDs from a queue: one per batch, or all that wait. An empty queue gives an RDD with one empty
+    /// partition.
     template <class T>
     InputDStream<T> queueStream(std::shared_ptr<RDDQueue<T>> queue, bool oneAtATime = true,
                                 std::source_location site = std::source_location::current()) const;
@@ -141,8 +144,8 @@ public:
                                 std::optional<std::type_identity_t<RDD<T>>> defaultRDD,
                                 std::source_location site = std::source_location::current()) const;
 
-    /// The records of files that appear in a directory. `F` reads one file: `F()(path)` returns a range of std::pair<K, V>.
-    /// Files must appear complete, by a rename. Not recursive; the directory may be a glob.
+    /// The records of files that appear in a directory. `F` reads one file: `F()(path)` returns a range of std::pair<K,
+    /// V>. Files must appear complete, by a rename. Not recursive; the directory may be a glob.
     /// @param filter        gets the whole path; without one, names that begin with '.' are left out
     /// @param newFilesOnly  false: files that are there already are taken too, if they are not older than
     ///                      spark.streaming.fileStream.minRememberDuration
@@ -164,8 +167,7 @@ public:
                         std::source_location site = std::source_location::current()) const;
     /// `f(const RDD<T1>&, const RDD<T2>&, …, Time)` makes one RDD of those of each batch.
     template <class F, class... Streams>
-        requires(sizeof...(Streams) > 0 && !detail::kIsVector<F>)
-    auto transform(F f, const Streams&... streams) const;
+    requires(sizeof...(Streams) > 0 && !detail::kIsVector<F>) auto transform(F f, const Streams&... streams) const;
     /// As above for many streams of one type: `f(const std::vector<RDD<T>>&, Time)`.
     template <class T, class F>
     auto transform(const std::vector<DStream<T>>& streams, F f,

@@ -1,5 +1,8 @@
 #pragma once
 
+#include "rdd/time.hpp"
+#include "receivers/receiver_info.hpp"
+
 #include <any>
 #include <cstdint>
 #include <deque>
@@ -7,9 +10,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-
-#include "rdd/time.hpp"
-#include "receivers/receiver_info.hpp"
 
 namespace dstream {
 
@@ -88,9 +88,9 @@ struct StreamingListenerOutputOperationCompleted {
     OutputOperationInfo outputOperationInfo;
 };
 
-/// Is told what happens in a StreamingContext. All callbacks do nothing unless overridden; they run one after the other on
-/// one thread, in the order of the events. A slow listener delays the others, and when 10000 events wait, further ones are
-/// dropped, counted and logged. What a callback throws is logged and counted.
+/// Is told what happens in a StreamingContext. All callbacks do nothing unless overridden; they run one after the other
+/// on one thread, in the order of the events. A slow listener delays the others, and when 10000 events wait, further
+/// ones are dropped, counted and logged. What a callback throws is logged and counted.
 ///
 ///     struct Delays : StreamingListener {
 ///         void onBatchCompleted(const StreamingListenerBatchCompleted& batch) override {

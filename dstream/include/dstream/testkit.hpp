@@ -1,13 +1,13 @@
 #pragma once
 
+#include "dstream/dstream.hpp"
+
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
-
-#include "dstream/dstream.hpp"
 
 /// What a program's own tests need: batches that come when the test says so, without sleeping.
 ///
@@ -29,8 +29,8 @@ public:
 
     Time now() const;
     /// Moves the clock, batch by batch, and returns when all batches up to there have completed: with jobs or without,
-    /// successful or failed. While nothing is started it just moves the clock; when the context stops meanwhile it returns.
-    /// Not to be called by the context's own threads; calls of several threads take turns.
+    /// successful or failed. While nothing is started it just moves the clock; when the context stops meanwhile it
+    /// returns. Not to be called by the context's own threads; calls of several threads take turns.
     void advance(Duration duration);
 
 private:
