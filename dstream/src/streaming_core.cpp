@@ -255,12 +255,12 @@ void StreamingCore::stop(bool stopSparkContext, bool graceful) {
         std::lock_guard lock(activeMutex);
         if (activeCore.lock().get() == this) activeCore.reset();
     }
+    if (stopSparkContext) attempt("SparkContext", [&] { sparkContext.stop(); });
     {
         std::lock_guard lock(stateMutex_);
         state_ = StreamingContextState::STOPPED;
     }
     waiter.notifyStop();
-    if (stopSparkContext) attempt("SparkContext", [&] { sparkContext.stop(); });
 }
 
 void StreamingCore::stopServices(bool graceful) {
