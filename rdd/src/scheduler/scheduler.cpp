@@ -336,26 +336,32 @@ Scheduler::StagePtr Scheduler::makeStage(StagePlan& plan) {
 
 /// Finds or makes the stages that `root` waits for, plan[0] being its own, and queues those that wait for nothing.
 void Scheduler::link(const StagePtr& root, std::vector<StagePlan>& plan) {
+    // Only what a new stage waits for: the parents of a live or a complete one, lost meanwhile, would be nobody's
+    // stages.
     std::vector<StagePtr> stages(plan.size());
+    std::vector<bool> looked(plan.size());
     std::vector<std::size_t> fresh{0};
     stages[0] = root;
-    for (std::size_t i = 1; i < plan.size(); ++i) {
-        const int shuffleId = plan[i].shuffle->shuffleId();
-        if (const auto live = shuffleStages_.find(shuffleId); live != shuffleStages_.end()) {
-            stages[i] = live->second;
-        } else if (!shuffles_.isComplete(shuffleId, plan[i].numTasks)) {
-            stages[i] = makeStage(plan[i]);
-            shuffleStages_[shuffleId] = stages[i];
-            fresh.push_back(i);
-        }
-    }
-    for (const std::size_t i : fresh) {
-        for (const std::size_t parent : plan[i].parents) {
+    looked[0] = true;
+    for (std::size_t next = 0; next < fresh.size(); ++next) {
+        const StagePtr stage = stages[fresh[next]];
+        for (const std::size_t parent : plan[fresh[next]].parents) {
+            if (!looked[parent]) {
+                looked[parent] = true;
+                const int shuffleId = plan[parent].shuffle->shuffleId();
+                if (const auto live = shuffleStages_.find(shuffleId); live != shuffleStages_.end()) {
+                    stages[parent] = live->second;
+                } else if (!shuffles_.isComplete(shuffleId, plan[parent].numTasks)) {
+                    stages[parent] = makeStage(plan[parent]);
+                    shuffleStages_[shuffleId] = stages[parent];
+                    fresh.push_back(parent);
+                }
+            }
             if (!stages[parent]) continue;
-            stages[i]->waitingFor.insert(stages[parent]);
-            stages[parent]->children.push_back(stages[i]);
+            stage->waitingFor.insert(stages[parent]);
+            stages[parent]->children.push_back(stage);
         }
-        if (stages[i]->waitingFor.empty()) ready_.push_back(stages[i]);
+        if (stage->waitingFor.empty()) ready_.push_back(stage);
     }
     for (const JobPtr& job : std::vector(root->jobs)) adopt(job, root);
 }
