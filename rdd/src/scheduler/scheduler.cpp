@@ -460,7 +460,8 @@ void Scheduler::onTaskEnd(const RunPtr& run) {
             onSuccess(*run, task);
         }
     }
-    if (last && !set->fetchFailure.empty() && stage->running == set && !queue_.isClosed(*set))
+    // Asked anew whether a task runs: a slot may have taken one after this task had ended and before launching stopped.
+    if (!set->fetchFailure.empty() && stage->running == set && !queue_.isClosed(*set) && queue_.stopLaunching(*set))
         retryStage(stage, set->fetchFailure);
 }
 
