@@ -66,8 +66,13 @@ void CheckpointWriter::write(Time batchTime, bool clearLater) {
     if (clearLater) request.clearUpTo = batchTime;
     {
         const std::lock_guard lock(mutex_);
-        if (waiting_ && waiting_->clearUpTo) {
-            request.clearUpTo = request.clearUpTo ? request.clearUpTo->max(*waiting_->clearUpTo) : waiting_->clearUpTo;
+        if (waiting_) {
+            if (waiting_->clearUpTo) {
+                request.clearUpTo =
+                    request.clearUpTo ? request.clearUpTo->max(*waiting_->clearUpTo) : waiting_->clearUpTo;
+            }
+            request.replaced = std::move(waiting_->replaced);
+            request.replaced.merge(waiting_->checkpoint.rddDirectories());
         }
         waiting_ = std::move(request);
     }
@@ -93,7 +98,7 @@ void CheckpointWriter::run() {
         lock.unlock();
         if (writeFile(request.checkpoint)) {
             try {
-                removeOldFiles(request.checkpoint);
+                removeOldFiles(request);
             } catch (const std::exception& error) {
                 logMessage(LogLevel::kWarn, kLog, std::string("old checkpoints stay: ") + error.what());
             }
@@ -121,8 +126,10 @@ bool CheckpointWriter::writeFile(const StreamingCheckpoint& checkpoint) {
     }
 }
 
-void CheckpointWriter::removeOldFiles(const StreamingCheckpoint& written) {
+void CheckpointWriter::removeOldFiles(const Request& request) {
+    const StreamingCheckpoint& written = request.checkpoint;
     std::set<std::string> candidates = std::exchange(references_[written.time], written.rddDirectories());
+    candidates.insert(request.replaced.begin(), request.replaced.end());
     std::vector<Time> times = listCheckpoints(directory_);
     if (times.size() > kKeptFiles) {
         times.resize(times.size() - kKeptFiles);

@@ -33,11 +33,12 @@ public:
 private:
     struct Request {
         StreamingCheckpoint checkpoint;
-        std::optional<Time> clearUpTo;  // the latest batch whose metadata may go once this is durable
+        std::optional<Time> clearUpTo;   // the latest batch whose metadata may go once this is durable
+        std::set<std::string> replaced;  // RDD checkpoints that only requests named which this one replaced
     };
     void run();
     bool writeFile(const StreamingCheckpoint& checkpoint);
-    void removeOldFiles(const StreamingCheckpoint& written);
+    void removeOldFiles(const Request& request);
     void removeUnused(std::set<std::string> candidates);
     void readReferences();
 
