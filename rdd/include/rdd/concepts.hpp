@@ -42,7 +42,7 @@ concept Ordered = requires(const T& a, const T& b) {
 template <class T>
 concept Numeric = std::is_arithmetic_v<T> && !std::is_same_v<T, bool>;
 
-/// Key and value type of a pair; placeholders for other types, so that declarations stay well-formed.
+/// Key and value type of a pair; empty types for other types, so that declarations stay well-formed.
 template <class T>
 using KeyOf = typename detail::PairTraits<T>::Key;
 template <class T>

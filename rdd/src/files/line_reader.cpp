@@ -19,7 +19,6 @@ LineReader::LineReader(std::unique_ptr<ByteSource> source, std::string origin, u
                        Options options)
     : source_(std::move(source)),
       origin_(std::move(origin)),
-      start_(start),
       end_(end),
       options_(options),
       bufferOffset_(start),

@@ -54,7 +54,6 @@ private:
 
     const std::unique_ptr<ByteSource> source_;
     const std::string origin_;
-    const uint64_t start_;
     const uint64_t end_;
     const Options options_;
     std::unique_ptr<char, Free> buffer_;
