@@ -1,6 +1,6 @@
 """Measures workloads, each alternating with its limit program in the same run, and checks every result.
 
-    run.py W1 W5 W7 micro [--json FILE] [--rounds N] [--long]
+    run.py W1 W3 W5 W7 W8 micro [--json FILE] [--rounds N] [--long]
 """
 
 import argparse
@@ -8,9 +8,12 @@ import hashlib
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +27,7 @@ TEXTS = {
     "text500": (500_000_000, 500_000_005, "0f99b9f047e766dd", 6_989_762, 69_897_620, 100_000),
 }
 W1_VARIANTS = ("view", "string", "struct-key", "filter+mapValues")
+W4M_KEYS = (1_000_000, 5_000_000, 20_000_000)
 W5_INTERVALS_MS = (500, 200, 100, 50, 20, 10, 5, 2, 1)
 
 
@@ -58,7 +62,8 @@ def program(*command):
     """Runs a program and returns its lines as {first word: [[other words], ...]}."""
     command = [str(part) for part in command]
     command[0] = str(BUILD / command[0])
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    DATA.mkdir(parents=True, exist_ok=True)
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=DATA)
     if run.returncode != 0:
         raise WrongResult(f"{' '.join(command)} ended with {run.returncode}")
     lines = {}
@@ -182,6 +187,66 @@ def w7c(options):
     yield timed("W7c", "join", mine, best, peak), ""
 
 
+def keyed(name, variant, options, ours, limit, expected):
+    """A figure of ms a batch; beside the median the mean and the slowest, which the checkpointing batches make."""
+    mine, best, peak = alternate(options.rounds, f"{name} {variant}", ours, limit, expected)
+    row = timed(name, variant, mine, best, peak, unit="ms a batch", scale=1e3)
+    return row, f"mean {statistics.mean(wall for wall, _ in mine) * 1e3:.1f}, slowest {row['max']:.1f}, CPU {row['cpu_s'] * 1e3:.1f} ms"
+
+
+def w3(options):
+    row, remark = keyed("W3", "hash limit", options, ("workload_w3", 50), ("limit_window", "hash", 18), 1_000_000)
+    array = statistics.median(wall for wall, _ in samples(program("limit_window", "array", 18), 1_000_000, "array limit of W3"))
+    yield row, f"{remark}, array limit {array * 1e3:.1f} ms"
+
+
+def w4u(keys, name):
+    def workload(options):
+        yield keyed(name, f"{keys // 1_000_000} M keys", options, ("workload_w4", "updateStateByKey", keys, 35), ("limit_state", "scan", keys),
+                    keys)
+    workload.__name__ = name
+    return workload
+
+
+def w4m(options):
+    for keys in W4M_KEYS if options.long else W4M_KEYS[:1]:
+        yield keyed("W4m", f"{keys // 1_000_000} M keys", options, ("workload_w4", "mapWithState", keys, 35), ("limit_state", "update", keys),
+                    100_000)
+
+
+def w8(options):
+    """The limit is none; what counts is the time from the start of the process."""
+    ready, completed, cpu, peak = [], [], [], 0.0
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory(dir=DATA) as directory:
+            killed = subprocess.run([BUILD / "workload_w8", directory], stdout=subprocess.PIPE, text=True, check=False)
+            rows = [line.split()[1:] for line in killed.stdout.splitlines()]
+            if killed.returncode != -signal.SIGKILL or len(rows) != 15:
+                raise WrongResult(f"W8: expected 15 batches and a SIGKILL, found {len(rows)} and {killed.returncode}")
+            lines = program("workload_w8", directory, time.monotonic())
+            again = lines["ROWS"][0]
+            if again not in rows:  # the kill may come before the last checkpoints are written
+                raise WrongResult(f"W8: expected one of {rows} (batch, rows) first after the restart, found {again}")
+        ready.append(float(lines["READY"][0][0]))
+        completed.append((float(lines["FIRST_BATCH"][0][0]), float(lines["FIRST_BATCH"][0][1])))
+        peak = max(peak, int(lines["PEAK_KB"][0][0]) / 1024)
+    yield timed("W8", "first recovered batch", completed, [], peak), f"context ready after {statistics.median(ready):.4f} s"
+
+
+def w10(options):
+    outputs = 1_000_000
+    mine, best, peak = [], [], 0.0
+    for _ in range(options.rounds):
+        lines = program("workload_w10", 5, 20)
+        if lines["STATES"] != [[str(25 * outputs)]]:
+            raise WrongResult(f"W10: the states should add up to {25 * outputs}, found {lines['STATES'][0][0]}")
+        mine += samples(lines, outputs, "W10")
+        peak = max(peak, int(lines["PEAK_KB"][0][0]) / 1024)
+        best += [wall for wall, _ in samples(program("limit_keyed_sum", 20), outputs, "limit of W10")]
+    row = timed("W10", "keyed running sum", mine, best, peak, outputs / 1e6, "M events/s")
+    yield row, f"mean {statistics.mean(wall for wall, _ in mine) * 1e3:.1f} ms a batch, slowest {max(wall for wall, _ in mine) * 1e3:.1f}"
+
+
 def micro(options):
     """Hot kernels beside loops written by hand: nanoseconds an item, and the ratio to the hand-written one."""
     for path in sorted(BUILD.glob("*_bench")):
@@ -203,7 +268,10 @@ def micro(options):
                    "")
 
 
-WORKLOADS = {"W1": (w1,), "W5": (w5,), "W7": (w7a, w7b, w7c), "W7a": (w7a,), "W7b": (w7b,), "W7c": (w7c,), "micro": (micro,)}
+WORKLOADS = {
+    "W1": (w1,), "W3": (w3,), "W4m": (w4m,), "W4u": (w4u(1_000_000, "W4u"), w4u(5_000_000, "W4u5")), "W5": (w5,), "W7": (w7a, w7b, w7c),
+    "W7a": (w7a,), "W7b": (w7b,), "W7c": (w7c,), "W8": (w8,), "W10": (w10,), "micro": (micro,),
+}
 
 
 def table(rows):
@@ -225,13 +293,13 @@ def main():
     parser.add_argument("ids", nargs="+", choices=sorted(WORKLOADS), metavar="ID", help=", ".join(WORKLOADS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a line of JSON per figure")
     parser.add_argument("--rounds", type=int, default=3, help="how often a workload and its limit take turns (3)")
-    parser.add_argument("--long", action="store_true", help="W5: hold 1 ms intervals for a minute too")
+    parser.add_argument("--long", action="store_true", help="W5: hold 1 ms intervals for a minute too; W4m: 5 M and 20 M keys too")
     options = parser.parse_args()
 
     rows, failures = [], []
     for name in options.ids:
         for workload in WORKLOADS[name]:
-            note(f"{workload.__name__.upper() if name != 'micro' else name} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
+            note(f"{workload.__name__.capitalize() if name != 'micro' else name} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
             try:
                 for row, remark in workload(options):
                     rows.append((row, remark))
