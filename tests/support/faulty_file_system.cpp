@@ -40,11 +40,11 @@ int64_t FaultyFs::doWriteAt(int descriptor, const void* bytes, size_t count, uin
 }
 int64_t FaultyFs::doSync(int descriptor) {
     if (const int64_t error = fault("sync")) return error;
-    return PosixFs::doSync(descriptor);
+    return sparesDisk_ ? 0 : PosixFs::doSync(descriptor);
 }
 int64_t FaultyFs::doSyncData(int descriptor) {
     if (const int64_t error = fault("syncData")) return error;
-    return PosixFs::doSyncData(descriptor);
+    return sparesDisk_ ? 0 : PosixFs::doSyncData(descriptor);
 }
 int64_t FaultyFs::doTruncate(int descriptor, uint64_t sizeBytes) {
     if (const int64_t error = fault("truncate")) return error;

@@ -17,6 +17,8 @@ class FaultyFs : public PosixFs {
 public:
     /// Makes the k-th call from now on return `error`; 0 means that a read or write moves half of its bytes.
     void failCall(uint64_t call, int error);
+    /// Counts syncs and makes them fail as other calls, but does not have the disk write: for sweeps over many calls.
+    void spareTheDisk() { sparesDisk_ = true; }
     /// Tells whether that call has come.
     bool fired() const { return fired_; }
     /// Returns the names of the calls made since failCall, as "open" or "sync".
@@ -46,6 +48,7 @@ private:
     uint64_t failAt_ = 0;
     int error_ = 0;
     bool fired_ = false;
+    bool sparesDisk_ = false;
     std::vector<std::string> calls_;
 };
 
