@@ -17,7 +17,7 @@ constexpr const char* kLog = "CheckpointWriter";
 
 CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
     : core_(core), directory_(std::move(directory)) {
-    posixFs().makeDirectories(directory_);
+    posixFs().makeDurableDirectories(directory_);
     lock_ = posixFs().open(directory_ + "/.lock", Fs::Mode::kReadWrite);
     if (!lock_.tryLock()) {
         throw SparkException("another context writes its checkpoints to " + directory_ +

@@ -2,6 +2,7 @@
 
 #include "checkpoint_writer.hpp"
 #include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
 
@@ -17,6 +18,7 @@ void JobGenerator::start() {
     const Time zeroTime = recovered ? recovered->zeroTime : Time(timer_->getStartTime()) - core_.batchDuration;
     core_.graph.initialize(zeroTime);
     if (recovered) {
+        DSTREAM_FAILPOINT("recovery.restore");
         core_.graph.restore(*recovered, core_.conf.getBoolean("dstream.checkpoint.allowDroppedState", false),
                             core_.conf.getBoolean("dstream.checkpoint.allowNewState", false));
     }
@@ -40,6 +42,8 @@ void JobGenerator::start() {
         firstTick = Time(timer_->getRestartTime(zeroTime.milliseconds()));
         runOnLoop([&] { rerun(*recovered, firstTick); });
         core_.recovered.reset();
+        const std::lock_guard lock(mutex_);
+        generatedUpTo_ = firstTick - core_.batchDuration;
     }
     timer_->start(firstTick.milliseconds());
 }
@@ -144,6 +148,7 @@ void JobGenerator::submit(Time time, bool again) {
     Properties properties = core_.localProperties;
     properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
     auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+    DSTREAM_FAILPOINT("batch.generate");
     core_.receiverTracker.allocateBlocksToBatch(time);
     std::vector<Job> jobs = core_.graph.generateJobs(time);
     core_.jobScheduler.submit(time, std::move(jobs),
@@ -162,6 +167,7 @@ void JobGenerator::rerun(const StreamingCheckpoint& recovered, Time restartTime)
                    " again, ticks go on at " + restartTime.toString());
     for (Time time : times) {
         if (!begin(time)) return;
+        DSTREAM_FAILPOINT("recovery.rerun");
         core_.graph.catchUp(time);
         submit(time, true);
     }
@@ -187,6 +193,7 @@ void JobGenerator::onBatchCompleted(Time time, const BatchInfo&) {
     post([this, time] {
         clearMetadata(time);
         settle(time);
+        DSTREAM_FAILPOINT("batch.completed");
     });
 }
 

@@ -1,6 +1,7 @@
 #include "job_scheduler.hpp"
 
 #include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
 
@@ -91,7 +92,9 @@ void JobScheduler::runJob(const Queued& queued) {
         properties["spark.job.description"] =
             "output operation " + std::to_string(queued.index) + " (" + job.name + "), batch time " + time.toString();
         auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+        DSTREAM_FAILPOINT("batch.before_output");
         job.body();
+        DSTREAM_FAILPOINT("batch.after_output");
     } catch (...) {
         try {
             std::throw_with_nested(SparkException("streaming job " + time.toString() + "." +

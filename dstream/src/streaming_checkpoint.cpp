@@ -1,6 +1,7 @@
 #include "streaming_checkpoint.hpp"
 
 #include "rdd/bytes.hpp"
+#include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/frame.hpp"
 #include "rdd/log.hpp"
@@ -99,6 +100,7 @@ void writeCheckpoint(const std::string& directory, const StreamingCheckpoint& ch
 }
 
 StreamingCheckpoint readCheckpoint(const std::string& path) {
+    DSTREAM_FAILPOINT("checkpoint.read");
     const Frame frame = readFrameFile(posixFs(), path, {.kind = kKind, .newestSchema = kSchema});
     ByteReader in(frame.body);
     StreamingCheckpoint checkpoint;
@@ -142,7 +144,10 @@ std::optional<StreamingCheckpoint> readNewestCheckpoint(const std::string& direc
     logMessage(LogLevel::kError, "Checkpoint",
                std::to_string(damaged.size()) + " damaged checkpoints are set aside as *.corrupt; going on " +
                    (newest ? "with that of " + newest->time.toString() : std::string("without one")) + ":" + reasons);
-    for (const std::string& path : damaged) posixFs().rename(path, path + ".corrupt");
+    for (const std::string& path : damaged) {
+        DSTREAM_FAILPOINT("checkpoint.set_aside");
+        posixFs().rename(path, path + ".corrupt");
+    }
     return newest;
 }
 

@@ -1,6 +1,7 @@
 #include "streaming_core.hpp"
 
 #include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 
 #include <chrono>
@@ -296,11 +297,8 @@ void StreamingCore::checkCanAddStreams() const {
 
 void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
     if (directory) {
-        std::error_code error;
-        std::filesystem::create_directories(*directory, error);
-        if (error)
-            throw SparkException("cannot create the checkpoint directory " + *directory + ": " + error.message());
-        directory = std::filesystem::weakly_canonical(*directory).string();
+        directory = std::filesystem::weakly_canonical(std::filesystem::absolute(*directory)).string();
+        posixFs().makeDurableDirectories(*directory);
         sparkContext.setCheckpointDir(*directory);
     }
     std::lock_guard lock(stateMutex_);

@@ -19,9 +19,12 @@ void ManualClock::advance(Duration duration) {
     const std::optional<Time> zeroTime = core_.graph.zeroTime();
     if (zeroTime && core_.state() == StreamingContextState::ACTIVE) {
         const Duration batch = core_.batchDuration;
-        for (Time next = now().floor(batch, *zeroTime) + batch; next <= target; next = next + batch) {
-            clock.setTime(next.milliseconds());
-            if (!core_.jobGenerator.awaitSettled(next)) break;
+        Time last = now().floor(batch, *zeroTime);
+        bool settled = core_.jobGenerator.awaitSettled(last);  // what a recovered context runs again
+        while (settled && last + batch <= target) {
+            last = last + batch;
+            clock.setTime(last.milliseconds());
+            settled = core_.jobGenerator.awaitSettled(last);
         }
     }
     clock.setTime(target.milliseconds());

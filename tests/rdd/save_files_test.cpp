@@ -103,6 +103,7 @@ TEST_F(SaveFiles, AStreamingBatchThatRunsAgainReplacesItsFilesOneByOne) {
     sc.fromPartitions<int>({{1}, {2}}).saveAsTextFile(out);
     std::filesystem::create_directories(out + "/_temporary/attempt-0");  // as a crash leaves it
     std::ofstream(out + "/_temporary/attempt-0/part-00000") << "half";
+    std::ofstream(out + "/_temporary/attempt-0/part-00001") << "half";
     struct stat before {};
     ASSERT_EQ(::stat((out + "/part-00000").c_str(), &before), 0);
     const std::ifstream reader(out + "/part-00000");
@@ -114,6 +115,17 @@ TEST_F(SaveFiles, AStreamingBatchThatRunsAgainReplacesItsFilesOneByOne) {
     EXPECT_NE(before.st_ino, after.st_ino);  // who reads the old file goes on with it
     sc.setLocalProperty("spark.streaming.internal.batchTime", std::nullopt);
     EXPECT_THROW(sc.fromPartitions<int>({{5}}).saveAsTextFile(out), FileAlreadyExistsException);
+}
+
+TEST_F(SaveFiles, AStreamingBatchThatRunsAgainWithFewerPartitionsKeepsNoOlderParts) {
+    sc.setLocalProperty("spark.streaming.internal.batchTime", "1000");
+    sc.fromPartitions<int>({{1}, {2}, {3}}).saveAsTextFile(out);
+    std::ofstream(out + "/part-00007.gz") << "packed";
+    std::ofstream(out + "/notes") << "mine\n";
+    sc.fromPartitions<int>({{1, 2}, {3}}).saveAsTextFile(out);
+    EXPECT_EQ(listingOf(out),
+              (Listing{{"_SUCCESS", {}}, {"notes", {"mine"}}, {"part-00000", {"1", "2"}}, {"part-00001", {"3"}}}));
+    sc.setLocalProperty("spark.streaming.internal.batchTime", std::nullopt);
 }
 
 TEST_F(SaveFiles, AFailedJobLeavesNothingBehind) {

@@ -113,6 +113,8 @@ public:
     bool exists(const std::string& path) { return stat(path).has_value(); }
     /// Makes a directory and those above it that are missing.
     void makeDirectories(const std::string& path, mode_t permissions = 0700);
+    /// The same, and makes the name of the directory and of those made above it durable.
+    void makeDurableDirectories(const std::string& path, mode_t permissions = 0700);
     /// Makes the names in a directory durable.
     void syncDirectory(const std::string& path);
 
@@ -156,7 +158,10 @@ protected:
     int64_t doList(const char* path, std::vector<std::string>& names) override;
 };
 
-/// Returns the file system of the machine.
+/// Returns the file system of the machine, through which everything here goes.
 Fs& posixFs();
+
+/// Puts another one in the place of the machine's, for tests; null takes it away. Open files stay where they are.
+void replaceFileSystem(Fs* fs);
 
 }  // namespace dstream

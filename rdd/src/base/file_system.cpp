@@ -138,6 +138,7 @@ bool File::tryLock() {
     const int64_t result = uninterrupted([&] { return fs_->doLock(descriptor_); });
     if (result == -EWOULDBLOCK) return false;
     fail("lock", result);
+    fail("lock", -DSTREAM_FAILPOINT_ERRNO("fs.after_lock"));
     return true;
 }
 
@@ -152,7 +153,8 @@ File Fs::open(const std::string& path, Mode mode, mode_t permissions) {
     static constexpr int kFlags[] = {O_RDONLY, O_RDWR | O_CREAT, O_WRONLY | O_CREAT | O_APPEND,
                                      O_RDWR | O_CREAT | O_TRUNC, O_RDWR | O_CREAT | O_EXCL};
     const int flags = kFlags[static_cast<int>(mode)] | O_CLOEXEC;
-    const int64_t descriptor = uninterrupted([&] { return doOpen(path.c_str(), flags, permissions); });
+    int64_t descriptor = mode == Mode::kRead ? 0 : -DSTREAM_FAILPOINT_ERRNO("fs.before_open");
+    if (descriptor == 0) descriptor = uninterrupted([&] { return doOpen(path.c_str(), flags, permissions); });
     if (descriptor < 0) throw FileSystemException("open", path, static_cast<int>(-descriptor));
     return File(*this, static_cast<int>(descriptor), path);
 }
@@ -200,11 +202,13 @@ void Fs::rename(const std::string& from, const std::string& to) {
 }
 
 bool Fs::remove(const std::string& path) {
-    int64_t result = uninterrupted([&] { return doRemove(path.c_str(), false); });
+    int64_t result = -DSTREAM_FAILPOINT_ERRNO("fs.before_remove");
+    if (result == 0) result = uninterrupted([&] { return doRemove(path.c_str(), false); });
     if (result == -EISDIR || result == -EPERM) {
         result = uninterrupted([&] { return doRemove(path.c_str(), true); });
     }
     if (result == -ENOENT) return false;
+    if (result == 0) result = -DSTREAM_FAILPOINT_ERRNO("fs.after_remove");
     if (result < 0) throw FileSystemException("remove", path, static_cast<int>(-result));
     return true;
 }
@@ -256,7 +260,15 @@ void Fs::makeDirectories(const std::string& path, mode_t permissions) {
         const auto status = stat(path);
         if (status && status->kind == FileKind::kDirectory) return;
     }
+    if (result == 0) result = -DSTREAM_FAILPOINT_ERRNO("fs.after_make_directory");
     if (result < 0) throw FileSystemException("make directory", path, static_cast<int>(-result));
+}
+
+void Fs::makeDurableDirectories(const std::string& path, mode_t permissions) {
+    const std::string parent = directoryOf(path);
+    if (parent != path && !exists(parent)) makeDurableDirectories(parent, permissions);
+    makeDirectories(path, permissions);
+    syncDirectory(parent);
 }
 
 void Fs::syncDirectory(const std::string& path) {
@@ -326,9 +338,20 @@ int64_t PosixFs::doList(const char* path, std::vector<std::string>& names) {
     return result;
 }
 
+namespace {
+
+std::atomic<Fs*> replacement{nullptr};
+
+}  // namespace
+
 Fs& posixFs() {
     static PosixFs instance;
-    return instance;
+    Fs* const fs = replacement.load();
+    return fs != nullptr ? *fs : instance;
+}
+
+void replaceFileSystem(Fs* fs) {
+    replacement = fs;
 }
 
 }  // namespace dstream

@@ -332,7 +332,7 @@ std::optional<std::string> Context::checkpointDirectory() const {
 
 void Context::setCheckpointDirectory(const std::string& directory) {
     std::string path = localPath(directory) + "/" + uniqueName();
-    posixFs().makeDirectories(path);
+    posixFs().makeDurableDirectories(path);
     const std::lock_guard lock(mutex_);
     checkpointDirectory_ = std::move(path);
 }

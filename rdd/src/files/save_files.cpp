@@ -1,5 +1,6 @@
 #include "files/input_files.hpp"
 #include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "rdd/spark_conf.hpp"
@@ -9,22 +10,42 @@
 
 #include <charconv>
 #include <cstdio>
+#include <set>
 #include <utility>
 
 namespace dstream::detail {
 
 namespace {
 
-/// Tells whether an output directory must be new; inside streaming jobs it need not, as a batch may run again after a
-/// restart.
-bool checksOutput(const std::shared_ptr<SparkContextCore>& core) {
-    if (SparkContext(core).getLocalProperty("spark.streaming.internal.batchTime")) return false;
-    return core->conf().getBoolean("spark.hadoop.validateOutputSpecs", true);
+/// Tells whether the job is one of a streaming batch, which may run again after a restart.
+bool isBatch(const std::shared_ptr<SparkContextCore>& core) {
+    return SparkContext(core).getLocalProperty("spark.streaming.internal.batchTime").has_value();
 }
 
-/// Moves all files of a directory into another one and replaces those that are there.
-void moveAll(Fs& fs, const std::string& from, const std::string& to) {
-    for (const std::string& name : fs.list(from)) fs.rename(from + "/" + name, to + "/" + name);
+/// Puts the files that the winning attempts wrote into the output directory, replacing those of the same name.
+void moveIntoPlace(Fs& fs, const std::vector<std::string>& attempts, const std::string& directory) {
+    for (const std::string& attempt : attempts) {
+        for (const std::string& name : fs.list(attempt)) {
+            DSTREAM_FAILPOINT("save.move_part");
+            fs.rename(attempt + "/" + name, directory + "/" + name);
+        }
+    }
+}
+
+/// Removes the parts of an earlier run of the batch that this one has not got, since it has fewer partitions. The
+/// directory is not complete meanwhile.
+void removeOtherParts(Fs& fs, const std::vector<std::string>& attempts, const std::string& directory) {
+    std::set<std::string> written;
+    for (const std::string& attempt : attempts) {
+        for (std::string& name : fs.list(attempt)) written.insert(std::move(name));
+    }
+    std::vector<std::string> others = fs.list(directory);
+    std::erase_if(others,
+                  [&](const std::string& name) { return !name.starts_with("part-") || written.contains(name); });
+    if (others.empty()) return;
+    fs.remove(directory + "/_SUCCESS");
+    fs.syncDirectory(directory);
+    for (const std::string& name : others) fs.remove(directory + "/" + name);
 }
 
 /// Reports a failure in the log only: a second copy of a task may still write there, and what is left does no harm.
@@ -47,12 +68,15 @@ void saveParts(const std::shared_ptr<RddBase>& rdd, const std::string& path, con
     std::string directory = localPath(path);
     while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
     const bool existed = fs.exists(directory);
-    if (existed && checksOutput(core)) {
+    const bool again = existed && isBatch(core);
+    if (existed && !again && core->conf().getBoolean("spark.hadoop.validateOutputSpecs", true)) {
         throw FileAlreadyExistsException("Output directory file:" + directory +
                                          " already exists; remove it or choose another one");
     }
     std::vector<int> partitions = allPartitions(*rdd);
     const std::string temporary = directory + "/_temporary";
+    if (again) fs.removeAll(temporary);  // half-written files of a process that died
+    fs.makeDurableDirectories(directory, 0777);
     fs.makeDirectories(temporary, 0777);
     try {
         std::vector<std::string> written;
@@ -64,7 +88,9 @@ void saveParts(const std::shared_ptr<RddBase>& rdd, const std::string& path, con
             auto attempt =
                 std::make_shared<std::string>(temporary + "/attempt-" + std::to_string(context.taskAttemptId()));
             fs.makeDirectories(*attempt, 0777);
+            DSTREAM_FAILPOINT("save.before_part");
             writePart(context, *attempt);
+            DSTREAM_FAILPOINT("save.after_part");
             return attempt;
         };
         request.onResult = [&written](int, std::shared_ptr<void> attempt) {
@@ -73,10 +99,14 @@ void saveParts(const std::shared_ptr<RddBase>& rdd, const std::string& path, con
         request.action = action;
         request.callSite = CallSite::from(where);
         core->runJob(std::move(request));
-        for (const std::string& attempt : written) moveAll(fs, attempt, directory);
+        DSTREAM_FAILPOINT("save.before_commit");
+        if (again) removeOtherParts(fs, written, directory);
+        moveIntoPlace(fs, written, directory);
         removeLeftovers(fs, temporary);
         fs.syncDirectory(directory);
+        DSTREAM_FAILPOINT("save.before_success");
         fs.writeFileAtomically(directory + "/_SUCCESS", {}, 0666);
+        DSTREAM_FAILPOINT("save.after_success");
     } catch (...) {
         removeLeftovers(fs, temporary, existed ? "" : directory);
         throw;

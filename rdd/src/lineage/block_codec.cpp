@@ -20,6 +20,7 @@ std::string partName(int partition) {
 
 std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec) {
     const std::string path = directory + "/" + partName(partition);
+    DSTREAM_FAILPOINT("checkpoint.read_block");
     return decodeBlock(posixFs().readFile(path), codec, path);
 }
 

@@ -6,6 +6,7 @@
 #include "rdd/detail/shuffle_dependency.hpp"
 #include "rdd/detail/stage.hpp"
 #include "rdd/exceptions.hpp"
+#include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 
@@ -362,7 +363,7 @@ void RddBase::writeCheckpoint(bool local) {
     std::string directory;
     if (!local) {
         directory = core->checkpointDirectory().value() + "/rdd-" + std::to_string(id_);
-        posixFs().makeDirectories(directory);
+        posixFs().makeDurableDirectories(directory);
     }
     JobRequest request;
     request.rdd = shared_from_this();
@@ -381,6 +382,7 @@ void RddBase::writeCheckpoint(bool local) {
     request.callSite = callSite_;
     if (!request.partitions.empty()) core->submitJob(std::move(request))->wait();
 
+    if (!local) DSTREAM_FAILPOINT("checkpoint.cut_lineage");
     auto checkpoint = local ? nullptr : makeCheckpointRdd(directory);
     auto cut = std::make_shared<Lineage>();
     if (checkpoint) cut->push_back(std::make_shared<OneToOneDependency>(checkpoint));

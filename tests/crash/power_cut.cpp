@@ -1,0 +1,158 @@
+// Cuts the power under the word count: crash_power_cut [--seeds N] [--seed S] [--ignore-syncs]. Seed i alone is
+// repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given.
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
+#include "support/power_cut_file_system.hpp"
+#include "support/test_files.hpp"
+#include "word_count.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dstream::crash {
+
+namespace {
+
+using testsupport::PowerCutFs;
+
+const std::string kRoot = "/power-cut";
+
+/// Puts a file system in the place of the machine's while it lives.
+class Replacement {
+public:
+    explicit Replacement(Fs& fs) { replaceFileSystem(&fs); }
+    ~Replacement() { replaceFileSystem(nullptr); }
+    Replacement(const Replacement&) = delete;
+    Replacement& operator=(const Replacement&) = delete;
+};
+
+std::vector<std::string> linesOfOutput(Fs& fs, const std::string& output) {
+    std::string text;
+    for (const std::string& batch : fs.list(output)) {
+        const std::string directory = output + "/" + batch;
+        if (!fs.exists(directory + "/_SUCCESS")) text += "incomplete " + batch + "\n";
+        for (const std::string& name : fs.list(directory)) {
+            if (!name.starts_with("part-")) continue;
+            for (const std::byte byte : fs.readFile(directory + "/" + name)) text += static_cast<char>(byte);
+        }
+    }
+    std::vector<std::string> lines;
+    for (size_t begin = 0; begin < text.size();) {
+        const size_t end = std::min(text.find('\n', begin), text.size());
+        lines.push_back(text.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    std::ranges::sort(lines);
+    return lines;
+}
+
+class PowerCuts {
+public:
+    PowerCuts(const std::string& input, bool ignoresSyncs)
+        : program_{.input = input,
+                   .checkpoints = kRoot + "/checkpoint",
+                   .output = kRoot + "/sink",
+                   .scratch = kRoot + "/scratch"},
+          ignoresSyncs_(ignoresSyncs),
+          expected_(expectedLines()) {
+        std::ranges::sort(expected_);
+        PowerCutFs fs(kRoot, 0);
+        const Replacement replacement(fs);
+        runWordCount(makeWordCount(program_));
+        if (linesOfOutput(fs, program_.output) != expected_) throw std::runtime_error("wrong without a power cut");
+        changes_ = fs.changes();
+    }
+
+    /// The changes of a run without a cut.
+    uint64_t changes() const { return changes_; }
+    uint64_t cuts() const { return cuts_; }
+
+    /// Runs the program under one to three cuts and then to its end. Returns what is wrong, or nothing.
+    std::string run(uint64_t seed) {
+        std::mt19937_64 random(seed);
+        PowerCutFs fs(kRoot, random());
+        if (ignoresSyncs_) fs.ignoreSyncs();
+        const Replacement replacement(fs);
+        std::string story;
+        for (uint64_t left = 1 + random() % 3; left > 0; --left) {
+            const uint64_t at = 1 + random() % (left == 1 ? changes_ : changes_ / 2);
+            story += (story.empty() ? "cut at change " : ", ") + std::to_string(at);
+            fs.cutAt(at);
+            try {
+                runWordCount(makeWordCount(program_));
+            } catch (const std::exception& error) {
+                if (!fs.isOff()) return story + ": " + error.what();
+            }
+            cuts_ += fs.isOff() ? 1 : 0;
+            fs.restart();
+        }
+        try {
+            runWordCount(makeWordCount(program_));
+            const std::vector<std::string> lines = linesOfOutput(fs, program_.output);
+            if (lines == expected_) return "";
+            const auto [missing, extra] = std::ranges::mismatch(expected_, lines);
+            return story + ": the output differs, expected '" + (missing == expected_.end() ? "" : *missing) +
+                   "', found '" + (extra == lines.end() ? "" : *extra) + "'";
+        } catch (const std::exception& error) {
+            return story + ": " + error.what();
+        }
+    }
+
+private:
+    const WordCount program_;
+    const bool ignoresSyncs_;
+    std::vector<std::string> expected_;
+    uint64_t changes_ = 0;
+    uint64_t cuts_ = 0;
+};
+
+int main(int argc, char** argv) {
+    uint64_t seeds = 500;
+    const char* const given = std::getenv("DSTREAM_TEST_SEED");
+    uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
+    const bool ignoresSyncs = std::string_view(argv[argc - 1]) == "--ignore-syncs";
+    if (ignoresSyncs) --argc;
+    for (int i = 1; i < argc; i += 2) {
+        const std::string_view name = argv[i];
+        if (i + 1 == argc || (name != "--seeds" && name != "--seed")) {
+            std::fprintf(stderr, "usage: %s [--seeds N] [--seed S] [--ignore-syncs]\n", argv[0]);
+            return 2;
+        }
+        (name == "--seed" ? seed : seeds) = std::strtoull(argv[i + 1], nullptr, 10);
+    }
+    std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(seed));
+    setLogLevel(LogLevel::kOff);
+    const testsupport::TemporaryDirectory directory;
+    writeInput(directory / "input");
+    PowerCuts powerCuts(directory / "input", ignoresSyncs);
+    uint64_t broken = 0;
+    for (uint64_t i = 0; i < seeds; ++i) {
+        const std::string wrong = powerCuts.run(seed + i);
+        if (wrong.empty()) continue;
+        ++broken;
+        std::fprintf(stderr, "seed %llu, %s\n", static_cast<unsigned long long>(seed + i), wrong.c_str());
+    }
+    std::printf("%llu seeds, %llu power cuts among %llu changes, %llu broken\n", static_cast<unsigned long long>(seeds),
+                static_cast<unsigned long long>(powerCuts.cuts()), static_cast<unsigned long long>(powerCuts.changes()),
+                static_cast<unsigned long long>(broken));
+    return broken == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+}  // namespace dstream::crash
+
+int main(int argc, char** argv) {
+    try {
+        return dstream::crash::main(argc, argv);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 1;
+    }
+}

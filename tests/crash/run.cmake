@@ -1,0 +1,78 @@
+# cmake -D KIT=… -D PROGRAM=… -D SOURCE=… -D CASE=… -D DIRECTORY=… -P run.cmake: runs one test of the crash kit.
+
+# In memory if possible: kills do not need a disk, and each program syncs its files hundreds of times.
+if(IS_DIRECTORY /dev/shm)
+  string(SHA256 name "${DIRECTORY}")
+  string(SUBSTRING "${name}" 0 16 name)
+  set(directory "/dev/shm/dstream-crash-${name}")
+else()
+  set(directory "${DIRECTORY}")
+endif()
+
+file(REMOVE_RECURSE "${directory}")
+file(MAKE_DIRECTORY "${directory}")
+execute_process(COMMAND "${PROGRAM}" --prepare "${directory}" COMMAND_ERROR_IS_FATAL ANY)
+
+# kit(STATUS OPTION...): the kit must end with that status; its closing line is put into `closing`.
+function(kit status)
+  execute_process(
+    COMMAND "${KIT}" --ledger "${directory}/ledger" --sink "cat sink/*/part-*" --work "${directory}/work" --jobs 2
+            --names "${directory}/names" ${ARGN}
+    RESULT_VARIABLE result
+    OUTPUT_VARIABLE closing
+    ERROR_VARIABLE errors)
+  message("${errors}${closing}")
+  if(NOT result EQUAL status)
+    message(FATAL_ERROR "dstream-crash ended with ${result}, expected ${status}")
+  endif()
+  set(closing "${closing}" PARENT_SCOPE)
+endfunction()
+
+function(expect text)
+  if(NOT closing MATCHES "${text}")
+    message(FATAL_ERROR "the closing line should be '${text}'")
+  endif()
+endfunction()
+
+if(CASE MATCHES "^Row7")
+  kit(0 --points 30 --kills 0 -- "${PROGRAM}" "${directory}")
+  expect("^30 kill points, 0 random kills, 0 lost, 0 duplicates\n$")
+elseif(CASE MATCHES "^Row8")
+  kit(0 --points 0 --kills 30 --histories 3 -- "${PROGRAM}" "${directory}")
+  expect("^0 kill points, 30 random kills, 0 lost, 0 duplicates\n$")
+elseif(CASE MATCHES "^EveryFailpoint")
+  kit(0 --points 20 --kills 20 --histories 2 -- "${PROGRAM}" "${directory}" --scarce)
+  file(STRINGS "${directory}/names" hit)
+  kit(0 --points 0 --kills 10 --histories 1 -- "${PROGRAM}" "${directory}")
+  file(STRINGS "${directory}/names" names)
+  list(APPEND hit ${names})
+  list(REMOVE_DUPLICATES hit)
+  list(LENGTH hit count)
+  if(count LESS 25)
+    message(FATAL_ERROR "only ${count} failpoints are executed: ${hit}")
+  endif()
+  file(GLOB_RECURSE sources "${SOURCE}/rdd/*.[ch]pp" "${SOURCE}/receivers/*.[ch]pp" "${SOURCE}/dstream/*.[ch]pp")
+  foreach(source IN LISTS sources)
+    file(STRINGS "${source}" lines REGEX "DSTREAM_FAILPOINT(_ERRNO)?\\(\"")
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE ".*DSTREAM_FAILPOINT(_ERRNO)?\\(\"([^\"]*)\"\\).*" "\\2" name "${line}")
+      list(APPEND known "${name}")
+    endforeach()
+  endforeach()
+  list(REMOVE_DUPLICATES known)
+  set(missing ${known})
+  list(REMOVE_ITEM missing ${hit})
+  # What no word count does has tests of its own: damaged checkpoints, and logs of received blocks.
+  list(FILTER missing EXCLUDE REGEX "^(checkpoint.set_aside|wal\\..*|fs\\..*_sync_data|fs\\..*_truncate)$")
+  if(missing)
+    message(FATAL_ERROR "failpoints of the sources that are never executed: ${missing}")
+  endif()
+  list(REMOVE_ITEM hit ${known})
+  if(hit)
+    message(FATAL_ERROR "failpoints executed that the sources do not show: ${hit}")
+  endif()
+elseif(CASE MATCHES "^TheKit")
+  kit(1 --points 120 --kills 0 -- "${PROGRAM}" "${directory}" --careless)
+  expect("^120 kill points, 0 random kills, [0-9]*[1-9][0-9]* lost, [0-9]*[1-9][0-9]* duplicates\n$")
+endif()
+file(REMOVE_RECURSE "${directory}")
