@@ -63,9 +63,9 @@ struct AttemptSuperseded {};
 ///                     [](std::size_t, std::optional<int64_t>& count) { count = count.value_or(0) + 1; return true; });
 ///     auto version = attempt->commit();                     // readable while it is held
 ///
-/// @tparam kTimed  keeps for each key the number of the version that set it last, and an index by it
-template <class K, class S, bool kTimed = false>
-class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S, kTimed>> {
+/// A timed table keeps for each key the number of the version that set it last, and an index by it.
+template <class K, class S>
+class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S>> {
     static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
     static constexpr std::size_t kPiece = 1024;  // entries per lock, per segment and undo records per block
     static constexpr bool kStoresHash = !(std::is_arithmetic_v<K> || std::is_enum_v<K>);
@@ -76,11 +76,7 @@ class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S, 
     static constexpr uint8_t kIndexed = 4;  // it is in the index by time
     static constexpr uint8_t kDies = 8;     // of an undo record: the version it leads back from has no state
 
-    template <int>
-    struct Nothing {
-        Nothing& operator=(int64_t) { return *this; }
-        operator int64_t() const { return 0; }
-    };
+    struct NoHash {};
 
     struct Entry {
         Entry() {}   // NOLINT: the members of the unions are made when there is something to hold
@@ -93,11 +89,12 @@ class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S, 
         };
         uint32_t undo = 0;  // id of its newest undo record, if that one is still there
         uint8_t flags = 0;
-        [[no_unique_address]] std::conditional_t<kStoresHash, uint32_t, Nothing<0>> hash;
-        [[no_unique_address]] std::conditional_t<kTimed, int64_t, Nothing<1>> updated;
+        [[no_unique_address]] std::conditional_t<kStoresHash, uint32_t, NoHash> hash;
     };
+    using Times = std::array<int64_t, kPiece>;
     struct Segment {
         std::array<Entry, kPiece> entries;
+        std::unique_ptr<Times> updated;  // of a timed table
     };
 
     /// What an entry was before a version.
@@ -110,7 +107,7 @@ class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S, 
         uint32_t entry = 0;
         uint32_t previous = 0;  // id of the entry's next older record, if that one is still there
         uint8_t flags = 0;
-        [[no_unique_address]] std::conditional_t<kTimed, int64_t, Nothing<2>> updated;
+        int64_t updated = 0;
     };
     struct UndoBlock {
         std::array<Undo, kPiece> records;
@@ -130,7 +127,7 @@ public:
     using Ptr = std::shared_ptr<VersionedTable>;
     using VersionPtr = std::shared_ptr<const Version>;
 
-    static Ptr make() { return Ptr(new VersionedTable); }
+    static Ptr make(bool timed = false) { return Ptr(new VersionedTable(timed)); }
     ~VersionedTable() { clear(); }
     VersionedTable(const VersionedTable&) = delete;
     VersionedTable& operator=(const VersionedTable&) = delete;
@@ -168,12 +165,14 @@ public:
         return Attempt(this->shared_from_this(), active_);
     }
 
+    bool isTimed() const { return timed_; }
     /// Bytes that the table keeps, without what keys and states own elsewhere.
     std::size_t memoryBytes() const {
         const std::shared_lock lock(mutex_);
         std::size_t bytes = segments_.size() * sizeof(Segment) + segments_.capacity() * sizeof(segments_[0]) +
                             slots_.capacity() * sizeof(uint32_t) + free_.capacity() * sizeof(uint32_t) +
                             undo_.size() * sizeof(UndoBlock);
+        if (timed_) bytes += segments_.size() * sizeof(Times);
         for (const auto& [time, entries] : byTime_) bytes += entries.capacity() * sizeof(uint32_t) + 64;
         return bytes;
     }
@@ -184,7 +183,7 @@ public:
     }
 
 private:
-    VersionedTable() { slots_.assign(std::size_t{1} << bits_, 0); }
+    explicit VersionedTable(bool timed) : timed_(timed) { slots_.assign(std::size_t{1} << bits_, 0); }
 
     std::optional<int64_t> headNumber() const {
         return versions_.empty() ? std::nullopt : std::optional(versions_.back().number);
@@ -216,6 +215,10 @@ private:
     static uint32_t hashOf(const Entry& entry) requires(!kStoresHash) { return hashOf(entry.key); }
     Entry& entry(uint32_t index) { return segments_[index / kPiece]->entries[index % kPiece]; }
     const Entry& entry(uint32_t index) const { return segments_[index / kPiece]->entries[index % kPiece]; }
+    int64_t updated(uint32_t index) const { return timed_ ? (*segments_[index / kPiece]->updated)[index % kPiece] : 0; }
+    void setUpdated(uint32_t index, int64_t number) {
+        if (timed_) (*segments_[index / kPiece]->updated)[index % kPiece] = number;
+    }
     uint32_t mask() const { return static_cast<uint32_t>(slots_.size() - 1); }
     uint32_t home(uint32_t hash) const { return hash >> (32 - bits_); }
     uint32_t indexIn(uint32_t slot) const { return (slot & mask()) - 1; }
@@ -271,7 +274,10 @@ private:
         reserve(used_ + 1);
         uint32_t index = count_;
         if (free_.empty()) {
-            if (index % kPiece == 0) segments_.push_back(std::make_unique<Segment>());
+            if (index % kPiece == 0) {
+                segments_.push_back(std::make_unique<Segment>());
+                if (timed_) segments_.back()->updated = std::make_unique<Times>();
+            }
             ++count_;
         } else {
             index = free_.back();
@@ -293,7 +299,7 @@ private:
         --used_;
         free_.push_back(index);
     }
-    void setState(Entry& at, S state, int64_t updated) {
+    void setState(Entry& at, S state) {
         if (at.flags & kLive) {
             at.state = std::move(state);
         } else {
@@ -301,7 +307,6 @@ private:
             at.flags |= kLive;
             ++size_;
         }
-        at.updated = updated;
     }
     void dropState(Entry& at) {
         if (!(at.flags & kLive)) return;
@@ -338,10 +343,10 @@ private:
         const Entry& at = entry(index);
         if (const Undo* const before = recordSince(index, at, position)) {
             if (!(before->flags & kLive)) return 0;
-            f(at.key, before->state, static_cast<int64_t>(before->updated));
+            f(at.key, before->state, before->updated);
         } else {
             if (!(at.flags & kLive)) return 0;
-            f(at.key, at.state, static_cast<int64_t>(at.updated));
+            f(at.key, at.state, updated(index));
         }
         return 1;
     }
@@ -356,7 +361,7 @@ private:
         record.entry = index;
         record.previous = at.undo;
         record.flags = at.flags & kLive;
-        record.updated = at.updated;
+        record.updated = updated(index);
         if (at.flags & kLive) std::construct_at(&record.state, std::move(at.state));
         at.undo = static_cast<uint32_t>(newest_++);
         return &record;
@@ -366,11 +371,10 @@ private:
         Undo* const record = remember(index, at);
         if (state) {
             const bool wasDead = !(at.flags & kLive);
-            setState(at, *std::move(state), to_);
+            setState(at, *std::move(state));
+            setUpdated(index, to_);
             if (record != nullptr) record->flags &= static_cast<uint8_t>(~kDies);
-            if constexpr (kTimed) {
-                if (wasDead && !(at.flags & kIndexed)) born_.push_back(index);
-            }
+            if (timed_ && wasDead && !(at.flags & kIndexed)) born_.push_back(index);
         } else {
             dropState(at);
             if (record != nullptr) {
@@ -385,7 +389,7 @@ private:
         Entry& at = entry(index);
         at.flags &= static_cast<uint8_t>(~kIndexed);
         if (!(at.flags & kLive)) return;
-        byTime_[at.updated].push_back(index);
+        byTime_[updated(index)].push_back(index);
         at.flags |= kIndexed;
     }
 
@@ -397,12 +401,12 @@ private:
                 Undo& record = recordAt(newest_ - 1);
                 Entry& at = entry(record.entry);
                 if (record.flags & kLive) {
-                    setState(at, std::move(record.state), record.updated);
+                    setState(at, std::move(record.state));
                     std::destroy_at(&record.state);
                 } else {
                     dropState(at);
-                    at.updated = record.updated;
                 }
+                setUpdated(record.entry, record.updated);
                 at.undo = record.previous;
                 // A key that was there without a state has an older record that leads back to one.
                 if (!(at.flags & kLive) && recordOf(record.entry, at.undo, newest_ - 1) == newest_ - 1)
@@ -461,7 +465,8 @@ private:
         used_ = size_ = 0;
     }
 
-    mutable FairSharedMutex mutex_;  // guards all fields
+    const bool timed_;
+    mutable FairSharedMutex mutex_;  // guards the fields below
     std::condition_variable_any ended_;
     std::vector<std::unique_ptr<Segment>> segments_;
     std::vector<uint32_t> slots_;  // 0: a gap; else the entry's number + 1 in the lower `bits_`, above them of its hash
@@ -491,8 +496,8 @@ private:
 };
 
 /// A version of a table, readable while it is held, from any thread.
-template <class K, class S, bool kTimed>
-class VersionedTable<K, S, kTimed>::Version {
+template <class K, class S>
+class VersionedTable<K, S>::Version {
 public:
     ~Version() { table_->letGo(number_); }
     Version(const Version&) = delete;
@@ -571,7 +576,7 @@ public:
 
     /// A table of its own whose newest version is this one.
     VersionPtr copy() const {
-        Ptr table = make();
+        Ptr table = make(table_->isTimed());
         auto attempt = table->begin(std::nullopt, number_);
         std::vector<K> keys;
         std::vector<S> states;
@@ -604,8 +609,8 @@ private:
 
 /// One attempt to write a version. Used by one thread; its end without `commit` undoes everything. All but the end may
 /// throw AttemptSuperseded.
-template <class K, class S, bool kTimed>
-class VersionedTable<K, S, kTimed>::Attempt {
+template <class K, class S>
+class VersionedTable<K, S>::Attempt {
 public:
     Attempt(Attempt&&) noexcept = default;
     Attempt& operator=(Attempt&&) = delete;
@@ -753,9 +758,9 @@ public:
     }
 
     /// Calls `last(key, state)` for every key that was set before `time`, and removes it. Looks at these keys and at
-    /// those that seemed due but were set again since, at none else.
+    /// those that seemed due but were set again since, at none else. Of a timed table.
     template <class Last>
-    void expire(int64_t time, Last&& last) requires kTimed {
+    void expire(int64_t time, Last&& last) {
         struct Item {
             uint32_t index;
             K key;
@@ -778,7 +783,8 @@ public:
                 checkActive();
                 for (const std::size_t end = std::min(due.size(), i + kPiece); i < end; ++i) {
                     const Entry& at = table.entry(due[i]);
-                    if ((at.flags & kLive) && at.updated < time) items.push_back(Item{due[i], at.key, at.state});
+                    if ((at.flags & kLive) && table.updated(due[i]) < time)
+                        items.push_back(Item{due[i], at.key, at.state});
                 }
             }
             for (Item& item : items) last(std::as_const(item.key), std::as_const(item.state));
@@ -800,7 +806,7 @@ public:
             uint32_t index = table.locate(keys[i], hash);
             if (index == kNone) index = table.insert(keys[i], hash);
             table.change(index, std::optional<S>(std::move(states[i])));
-            if (!updated.empty()) table.entry(index).updated = updated[i];
+            if (!updated.empty()) table.setUpdated(index, updated[i]);
         }
     }
 
@@ -810,7 +816,7 @@ public:
         const Ptr table = table_;
         const std::unique_lock lock(table->mutex_);
         checkActive();
-        if constexpr (kTimed) {
+        if (table->timed_) {
             for (auto at = table->byTime_.begin(); expiredBefore_ && at != table->byTime_.lower_bound(*expiredBefore_);
                  at = table->byTime_.erase(at)) {
                 for (const uint32_t index : at->second) table->putInIndex(index);
