@@ -1,5 +1,6 @@
 #include "received_block_tracker.hpp"
 
+#include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 
 #include <algorithm>
@@ -9,6 +10,15 @@
 namespace dstream {
 
 namespace detail {
+
+void ReceivedBlockTracker::restore(std::shared_ptr<BlockTrackerLog> log, RecoveredBlocks recovered) {
+    log_ = std::move(log);
+    std::lock_guard lock(mutex_);
+    waiting_ = std::move(recovered.waiting);
+    batches_ = std::move(recovered.batches);
+    lastBatch_ = recovered.lastBatch;
+    latestCleaned_ = recovered.latestCleaned;
+}
 
 bool ReceivedBlockTracker::addBlock(ReceivedBlockInfo info) {
     if (log_ && !log_->blockAdded(info)) return false;
@@ -21,7 +31,12 @@ void ReceivedBlockTracker::allocateBlocksToBatch(Time batchTime) {
     BlocksByStream blocks;
     {
         std::lock_guard lock(mutex_);
-        if (lastBatch_ && batchTime <= *lastBatch_) return;
+        if (lastBatch_ && batchTime <= *lastBatch_) {
+            if (batchTime > latestCleaned_ || batches_.contains(batchTime)) return;
+            throw SparkException("the received blocks of batch " + batchTime.toString() +
+                                 " have been removed, as a later checkpoint did not need them; restore that "
+                                 "checkpoint, or start in an empty directory");
+        }
         blocks = waiting_;
     }
     const bool logged = !log_ || log_->batchAllocated(batchTime, blocks);
@@ -71,12 +86,15 @@ bool ReceivedBlockTracker::waitUntilAllAllocated(std::stop_token stop) const {
     return allocated_.wait(lock, std::move(stop), [this] { return nothingWaits(); });
 }
 
-void ReceivedBlockTracker::cleanup(Time threshold) {
+void ReceivedBlockTracker::cleanup(Time threshold, const std::vector<Time>& needed, Duration remember) {
+    const auto isNeeded = [&](Time time) {
+        return std::ranges::any_of(needed, [&](Time at) { return at - remember <= time && time <= at; });
+    };
     std::vector<Time> times;
     {
         std::lock_guard lock(mutex_);
         for (auto batch = batches_.begin(); batch != batches_.end() && batch->first < threshold; ++batch) {
-            times.push_back(batch->first);
+            if (!isNeeded(batch->first)) times.push_back(batch->first);
         }
     }
     if (times.empty()) return;

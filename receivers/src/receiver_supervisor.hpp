@@ -73,6 +73,8 @@ public:
     void reportError(const std::string& message, std::exception_ptr error);
     void storeBlock(BlockPtr block, std::any metadata, std::optional<StreamBlockId> id);
     StreamBlockId nextBlockId(int64_t candidate);
+    /// Before the launch: gives no number up to `latest`.
+    void numberBlocksAfter(int64_t latest) { lastBlockId_ = latest; }
     void attachGenerator(std::shared_ptr<BlockGeneratorBase> generator);
     const std::string& name() const { return name_; }
     void updateRate(int64_t recordsPerSecond);

@@ -1,9 +1,12 @@
 #include "receivers/receiver_tracker.hpp"
 
 #include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "received_block_tracker.hpp"
 #include "receiver_supervisor.hpp"
+#include "wal_block_store.hpp"
+#include "wal_registry.hpp"
 
 #include <atomic>
 #include <mutex>
@@ -17,9 +20,10 @@ namespace {
 constexpr const char* kComponent = "receivers";
 constexpr int64_t kStopTimeoutMs = 10'000;
 
-std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const SparkConf& conf,
-                                                                     std::shared_ptr<Clock> clock,
-                                                                     std::shared_ptr<ReceivedBlockStore> store) {
+constexpr const char* kLogEnableKey = "spark.streaming.receiver.writeAheadLog.enable";
+
+std::shared_ptr<detail::SupervisorEnvironment> makeEnvironment(const SparkConf& conf, std::shared_ptr<Clock> clock,
+                                                               std::shared_ptr<ReceivedBlockStore> store) {
     auto environment = std::make_shared<detail::SupervisorEnvironment>();
     environment->conf = conf;
     environment->clock = std::move(clock);
@@ -33,12 +37,23 @@ std::shared_ptr<const detail::SupervisorEnvironment> makeEnvironment(const Spark
     return environment;
 }
 
+/// Renames a log that is not gone on with, so that it neither mixes with the new one nor gets lost.
+void setAside(const std::string& directory) {
+    std::string name;
+    for (int i = 1; name.empty() || posixFs().exists(name); ++i) name = directory + ".old-" + std::to_string(i);
+    logMessage(
+        LogLevel::kWarn, kComponent,
+        "this start does not go on from a checkpoint, so the write-ahead log of an earlier one is set aside as " +
+            name + "; remove it when it is not needed");
+    posixFs().rename(directory, name);
+}
+
 }  // namespace
 
 /// Outlives the tracker while a receiver's thread still refers to it.
 class ReceiverTracker::Core final : public detail::SupervisorEndpoint, public std::enable_shared_from_this<Core> {
 public:
-    Core(std::shared_ptr<const detail::SupervisorEnvironment> environment, std::shared_ptr<ReceiverEvents> events,
+    Core(std::shared_ptr<detail::SupervisorEnvironment> environment, std::shared_ptr<ReceiverEvents> events,
          std::shared_ptr<BlockTrackerLog> log)
         : environment_(std::move(environment)), events_(std::move(events)), blocks_(std::move(log)) {}
 
@@ -49,16 +64,68 @@ public:
         }
         if (!receiver) throw IllegalArgumentException("stream " + std::to_string(streamId) + " has no receiver: null");
         receiver->streamId_ = streamId;
+        const Storing storing{receiver->className(), receiver->blockCodec(), receiver->canReplay()};
         auto counters = std::make_shared<detail::ReceiverCounters>();
         auto supervisor = std::make_shared<detail::ReceiverSupervisor>(std::move(receiver), streamId, environment_,
                                                                        shared_from_this(), counters);
         std::lock_guard lock(mutex_);
-        if (!streams_.try_emplace(streamId, Stream{std::move(supervisor), std::move(counters), {}}).second) {
+        if (!streams_.try_emplace(streamId, Stream{std::move(supervisor), std::move(counters), {}, storing}).second) {
             throw IllegalStateException("stream " + std::to_string(streamId) + " has a receiver already");
         }
     }
 
+    void openLogs(const std::string& directory, bool recover) {
+        std::map<int, Stream> streams;
+        {
+            std::lock_guard lock(mutex_);
+            streams = streams_;
+        }
+        if (streams.empty()) return;
+        const SparkConf& conf = environment_->conf;
+        const std::shared_ptr<Clock>& clock = environment_->clock;
+        if (!recover && posixFs().exists(directory)) setAside(directory);
+        const detail::WalReport report = [weak = weak_from_this()](int streamId, const std::string& message,
+                                                                   std::exception_ptr error) {
+            if (const auto core = weak.lock()) core->reportLogFailure(streamId, message, std::move(error));
+        };
+        auto store = std::make_shared<detail::WalBlockStore>(environment_->store, clock, logStop_, report);
+        for (const auto& [streamId, stream] : streams) {
+            const std::string path = directory + "/" + std::to_string(streamId);
+            const bool writes = wantsLog(stream.storing);
+            if (writes || posixFs().exists(path)) {
+                store->addStream(streamId, detail::makeReceiverLog(conf, path, clock), stream.storing.codec, writes);
+            }
+        }
+        auto log = std::make_shared<detail::WalTrackerLog>(detail::makeDriverLog(conf, directory + "/tracker", clock),
+                                                           clock, logStop_, report);
+        detail::RecoveredBlocks recovered = log->recover(*store);
+        for (const auto& [streamId, latest] : recovered.latestIds) {
+            if (const auto stream = streams.find(streamId); stream != streams.end()) {
+                stream->second.supervisor->numberBlocksAfter(latest);
+            }
+        }
+        blocks_.restore(log, std::move(recovered));
+        environment_->store = store;
+        store_ = std::move(store);
+        log_ = std::move(log);
+    }
+
+    void closeLogs() {
+        if (!store_) return;
+        log_->close();
+        store_->close();
+    }
+
+    void cleanup(Time threshold, const std::vector<Time>& needed, Duration remember) {
+        blocks_.cleanup(threshold, needed, remember);
+        if (store_) store_->clean();
+    }
+
     void start() {
+        if (!store_ && !supervisors().empty() && environment_->conf.getBoolean(kLogEnableKey, false)) {
+            throw SparkException(std::string(kLogEnableKey) +
+                                 " needs a checkpoint directory; set one by checkpoint(directory) before start");
+        }
         if (phase_ != Phase::kInitialized) throw IllegalStateException("the receivers have been started before");
         std::vector<std::shared_ptr<detail::ReceiverSupervisor>> attached;
         try {
@@ -79,6 +146,7 @@ public:
         if (!phase_.compare_exchange_strong(before, Phase::kStopping) && before != Phase::kInitialized) return;
         const auto running = before == Phase::kStarted ? supervisors() : decltype(supervisors()){};
         environment_->store->stopWaiting();
+        logStop_.request_stop();
         for (const auto& supervisor : running) supervisor->end("Stopped by driver");
         Clock& clock = *environment_->clock;
         const int64_t until = clock.getTimeMillis() + kStopTimeoutMs;
@@ -129,6 +197,14 @@ public:
         });
     }
 
+    void reportLogFailure(int streamId, const std::string& message, std::exception_ptr error) {
+        {
+            std::lock_guard lock(mutex_);
+            ++streams_.at(streamId).counters->errors;
+        }
+        reportReceiverError(streamId, message, std::move(error));
+    }
+
     bool addBlock(ReceivedBlockInfo info) override {
         const Phase phase = phase_;
         return (phase == Phase::kStarted || phase == Phase::kStopping) && blocks_.addBlock(std::move(info));
@@ -165,11 +241,29 @@ public:
 
 private:
     enum class Phase { kInitialized, kStarted, kStopping, kStopped };
+    /// How blocks of a stream can be kept.
+    struct Storing {
+        std::string className;
+        const BlockCodec* codec = nullptr;
+        bool canReplay = false;
+    };
     struct Stream {
         std::shared_ptr<detail::ReceiverSupervisor> supervisor;  // refers back to this object until the stop
         std::shared_ptr<detail::ReceiverCounters> counters;
         ReceiverInfo info;
+        Storing storing;
     };
+
+    bool wantsLog(const Storing& storing) const {
+        const bool given = environment_->conf.contains(kLogEnableKey);
+        const bool wanted = given ? environment_->conf.getBoolean(kLogEnableKey, false) : !storing.canReplay;
+        if (!wanted || storing.codec) return wanted;
+        const std::string what = "the records of " + storing.className + " have no Codec, so they cannot be logged";
+        if (given) throw NotSerializableException(what + "; declare one");
+        logMessage(LogLevel::kWarn, kComponent,
+                   what + ": what it has received is lost when the process dies; declare one");
+        return false;
+    }
 
     std::vector<std::shared_ptr<detail::ReceiverSupervisor>> supervisors() const {
         std::lock_guard lock(mutex_);
@@ -196,7 +290,10 @@ private:
         }
     }
 
-    const std::shared_ptr<const detail::SupervisorEnvironment> environment_;
+    const std::shared_ptr<detail::SupervisorEnvironment> environment_;  // not changed after the start
+    std::stop_source logStop_;
+    std::shared_ptr<detail::WalBlockStore> store_;  // these two: null without checkpoint directory
+    std::shared_ptr<detail::WalTrackerLog> log_;
     std::shared_mutex eventsMutex_;  // guards events_: no event is delivered after the stop
     std::shared_ptr<ReceiverEvents> events_;
     detail::ReceivedBlockTracker blocks_;
@@ -217,6 +314,12 @@ ReceiverTracker::~ReceiverTracker() {
 
 void ReceiverTracker::addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver) {
     core_->addReceiver(streamId, std::move(receiver));
+}
+void ReceiverTracker::openLogs(const std::string& directory, bool recover) {
+    core_->openLogs(directory, recover);
+}
+void ReceiverTracker::closeLogs() {
+    core_->closeLogs();
 }
 void ReceiverTracker::start() {
     core_->start();
@@ -240,12 +343,12 @@ bool ReceiverTracker::hasUnallocatedBlocks() const {
 bool ReceiverTracker::waitUntilAllAllocated(std::stop_token stop) const {
     return core_->blocks().waitUntilAllAllocated(std::move(stop));
 }
-void ReceiverTracker::cleanupOldBlocksAndBatches(Time threshold) {
+void ReceiverTracker::cleanupOldBlocksAndBatches(Time threshold, const std::vector<Time>& needed, Duration remember) {
     if (threshold.milliseconds() >= core_->now()) {
         throw IllegalArgumentException("batches can be forgotten only up to a time in the past: " +
                                        threshold.toString() + ", it is " + Time(core_->now()).toString());
     }
-    core_->blocks().cleanup(threshold);
+    core_->cleanup(threshold, needed, remember);
 }
 
 void ReceiverTracker::sendRateUpdate(int streamId, int64_t recordsPerSecond) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/block.hpp"
+#include "rdd/detail/block_codec.hpp"
 #include "rdd/iterator.hpp"
 #include "rdd/spark_conf.hpp"
 #include "rdd/storage_level.hpp"
@@ -83,6 +84,8 @@ private:
 
     /// Makes the buffer for records stored one by one.
     virtual std::unique_ptr<detail::BlockBuffer> makeBuffer() const = 0;
+    /// How blocks of its records become bytes; null when they cannot.
+    virtual const BlockCodec* blockCodec() const = 0;
     /// The class name that listeners see.
     virtual std::string className() const;
     detail::ReceiverSupervisor& supervisor() const;
@@ -161,6 +164,7 @@ private:
     std::unique_ptr<detail::BlockBuffer> makeBuffer() const override {
         return std::make_unique<detail::VectorBuffer<T>>();
     }
+    const BlockCodec* blockCodec() const override { return detail::blockCodecFor<T>(); }
 };
 
 }  // namespace dstream

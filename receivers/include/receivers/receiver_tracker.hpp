@@ -35,15 +35,28 @@ public:
     /// Takes a receiver in and tells it its stream id.
     /// @throws IllegalStateException  after start()
     void addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver);
+    /// Keeps the write-ahead logs in a directory: of the blocks of each receiver that wants one (see
+    /// spark.streaming.receiver.writeAheadLog.enable), and of what becomes of all blocks. Between addReceiver() and
+    /// start().
+    /// @param recover  true: goes on from what the directory holds: batches keep their blocks, and blocks that were in
+    ///                 none wait for the next one. False: what it holds is set aside.
+    /// @throws SparkException  when a log cannot be read or written
+    /// @throws NotSerializableException  when the log was asked for and the records have no Codec
+    void openLogs(const std::string& directory, bool recover);
+    /// Ends writing to the logs, once nothing is stored and allocated any more.
+    void closeLogs();
     /// Starts all receivers, each on threads of its own, and returns at once.
     /// @throws IllegalStateException  when called twice or for a receiver that belongs to another stream
+    /// @throws SparkException  when a write-ahead log is asked for and openLogs() has not been called
     void start();
     /// Has the receivers stop and waits until what they have received is stored: at most 10 s of the clock, and without
     /// limit if `graceful`. No block is added afterwards. A receiver that does not stop is logged and left alone. May
     /// be repeated.
     void stop(bool graceful);
 
-    /// Gives all blocks that wait to the batch, unless a batch of this time or a later one has been given some before.
+    /// Gives all blocks that wait to the batch, unless a batch of this time or a later one has been given some before,
+    /// also by an earlier process.
+    /// @throws SparkException  when its blocks were recorded and have been cleaned
     void allocateBlocksToBatch(Time batchTime);
     /// The blocks of one stream in a batch, in the order of arrival.
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
@@ -52,8 +65,11 @@ public:
     /// Waits until no block waits for a batch; false when `stop` was requested first.
     bool waitUntilAllAllocated(std::stop_token stop) const;
     /// Forgets the batches before `threshold`. Their blocks are freed when nobody else refers to them.
+    /// Not before a checkpoint that does without them is durable.
+    /// @param needed  batches that a restart would run again: they and those within `remember` before them stay
     /// @throws IllegalArgumentException  when `threshold` is not in the past
-    void cleanupOldBlocksAndBatches(Time threshold);
+    void cleanupOldBlocksAndBatches(Time threshold, const std::vector<Time>& needed = {},
+                                    Duration remember = Duration(0));
 
     /// Sets the rate limit of a stream's receiver.
     void sendRateUpdate(int streamId, int64_t recordsPerSecond);
