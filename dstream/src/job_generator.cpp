@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <future>
+#include <vector>
 
 namespace dstream::detail {
 
@@ -66,7 +67,30 @@ void JobGenerator::stop(bool graceful) {
     }
     eventsChanged_.notify_all();
     settledChanged_.notify_all();
-    if (loop_.joinable()) loop_.join();
+    if (loop_.joinable()) endLoop();
+}
+
+void JobGenerator::endLoop() {
+    std::unique_lock lock(mutex_);
+    while (!loopEnded_) {
+        const int64_t before = eventsDone_;
+        if (settledChanged_.wait_for(lock, core_.stopTimeout, [&] { return loopEnded_ || eventsDone_ != before; }))
+            continue;
+        const Time batch = generatedUpTo_;
+        lock.unlock();
+        logMessage(LogLevel::kError, "JobGenerator",
+                   "the generation of batch " + batch.toString() +
+                       " does not return from the program's code; its thread is left behind");
+        std::vector<std::jthread> threads;
+        threads.push_back(std::move(loop_));
+        core_.leaveBehind(std::move(threads), [this] {
+            const std::lock_guard guard(mutex_);
+            return loopEnded_;
+        });
+        return;
+    }
+    lock.unlock();
+    loop_.join();
 }
 
 void JobGenerator::stopTicksGracefully(std::chrono::steady_clock::time_point deadline) {
@@ -113,6 +137,8 @@ void JobGenerator::runLoop() {
         {
             std::unique_lock lock(mutex_);
             eventsChanged_.wait(lock, [&] { return !events_.empty() || !looping_; });
+            ++eventsDone_;
+            if (!looping_) settledChanged_.notify_all();
             if (events_.empty()) break;
             event = std::move(events_.front());
             events_.pop_front();
@@ -124,6 +150,11 @@ void JobGenerator::runLoop() {
         }
     }
     loopId_ = std::thread::id();
+    {
+        const std::lock_guard lock(mutex_);
+        loopEnded_ = true;
+    }
+    settledChanged_.notify_all();
 }
 
 void JobGenerator::checkWallClock() {

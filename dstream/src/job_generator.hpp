@@ -59,6 +59,7 @@ private:
     void doCheckpoint(Time time, bool clearLater);
     void clearTrackers(Time time);
     void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
+    void endLoop();
 
     StreamingCore& core_;
     std::unique_ptr<RecurringTimer> timer_;
@@ -72,6 +73,8 @@ private:
     bool dropTicks_ = false;
     Time generatedUpTo_{-1};
     std::set<Time> unsettled_;
+    int64_t eventsDone_ = 0;
+    bool loopEnded_ = false;
     std::mutex inlineMutex_;  // one evaluation at a time when there is no loop
     std::atomic<std::thread::id> loopId_{};
     std::jthread loop_;

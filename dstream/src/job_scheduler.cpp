@@ -5,6 +5,7 @@
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 namespace dstream::detail {
@@ -145,25 +146,33 @@ void JobScheduler::jobEnded(JobSet& set, std::size_t index, const std::exception
 }
 
 void JobScheduler::stop(bool graceful) {
+    const auto patience = graceful ? std::chrono::milliseconds(kGracefulWait)
+                                   : std::min(std::chrono::milliseconds(kImmediateWait), core_.stopTimeout);
     std::vector<std::jthread> threads;
-    {
-        std::unique_lock lock(mutex_);
-        accepting_ = false;
-        if (!graceful) queue_.clear();
-        changed_.notify_all();
-        bool idle = changed_.wait_for(
-            lock, graceful ? std::chrono::duration_cast<std::chrono::seconds>(kGracefulWait) : kImmediateWait,
-            [&] { return queue_.empty() && running_ == 0; });
-        queue_.clear();
-        threads.swap(threads_);
-        if (!idle) {
-            lock.unlock();
-            logMessage(LogLevel::kWarn, "JobScheduler", "jobs are still running at stop and are being cancelled");
-            core_.sparkContext.cancelAllJobs();
-        }
-    }
-    for (std::jthread& thread : threads) thread.request_stop();
+    std::unique_lock lock(mutex_);
+    accepting_ = false;
+    if (!graceful) queue_.clear();
     changed_.notify_all();
+    const bool idle = changed_.wait_for(lock, patience, [&] { return queue_.empty() && running_ == 0; });
+    queue_.clear();
+    threads.swap(threads_);
+    for (std::jthread& thread : threads) thread.request_stop();
+    if (idle) return;  // and join, unlocked
+    lock.unlock();
+    logMessage(LogLevel::kWarn, "JobScheduler", "jobs are still running at stop and are being cancelled");
+    core_.sparkContext.cancelAllJobs();
+    lock.lock();
+    if (changed_.wait_for(lock, core_.stopTimeout, [&] { return running_ == 0; })) return;
+    std::string batches;
+    for (const auto& [time, set] : jobSets_) batches += (batches.empty() ? "" : ", ") + time.toString();
+    lock.unlock();
+    logMessage(LogLevel::kError, "JobScheduler",
+               "an output operation of a batch (" + batches +
+                   ") does not return; its thread is left behind and the batch counts as pending");
+    core_.leaveBehind(std::move(threads), [this] {
+        const std::lock_guard guard(mutex_);
+        return running_ == 0;
+    });
 }
 
 std::vector<Time> JobScheduler::pendingTimes() const {

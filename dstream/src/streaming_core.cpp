@@ -1,5 +1,6 @@
 #include "streaming_core.hpp"
 
+#include "rdd/detail/left_behind.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
@@ -126,6 +127,7 @@ StreamingCore::StreamingCore(SparkContext context, Duration batch)
       conf(sparkContext.getConf()),
       batchDuration(batch),
       unpersist(conf.getBoolean("spark.streaming.unpersist", true)),
+      stopTimeout(conf.getTimeAsMs("dstream.stop.timeout", "10s")),
       clock(makeClock(conf.get("spark.streaming.clock", ""))),
       listenerBus("streaming-listeners",
                   static_cast<std::size_t>(
@@ -333,6 +335,15 @@ void StreamingCore::reportError(const std::string& what, std::exception_ptr erro
 
 bool StreamingCore::onOwnThread() const {
     return jobScheduler.onJobThread() || jobGenerator.onLoopThread();
+}
+
+void StreamingCore::leaveBehind(std::vector<std::jthread> threads, std::function<bool()> haveEnded) {
+    struct LeftBehind {
+        std::shared_ptr<StreamingCore> core;
+        std::vector<std::jthread> threads;  // joined before their core may go
+    };
+    detail::leaveBehind(std::make_shared<LeftBehind>(LeftBehind{shared_from_this(), std::move(threads)}),
+                        std::move(haveEnded));
 }
 
 void StreamingCore::receiverStarted(const ReceiverInfo& info) {

@@ -16,12 +16,16 @@
 #include "shutdown_signals.hpp"
 #include "streaming_checkpoint.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace dstream::detail {
 
@@ -90,11 +94,14 @@ public:
     }
     /// True on the threads that run the context's work, which therefore cannot wait for its end.
     bool onOwnThread() const;
+    /// Keeps threads that user code does not give back, and this object with them, until they `haveEnded`.
+    void leaveBehind(std::vector<std::jthread> threads, std::function<bool()> haveEnded);
 
     SparkContext sparkContext;
     const SparkConf conf;
     const Duration batchDuration;
-    const bool unpersist;  // spark.streaming.unpersist
+    const bool unpersist;                         // spark.streaming.unpersist
+    const std::chrono::milliseconds stopTimeout;  // dstream.stop.timeout
     const std::shared_ptr<Clock> clock;
     ListenerBus<StreamingListener> listenerBus;
     ContextWaiter waiter;

@@ -1,5 +1,6 @@
 #include "receiver_supervisor.hpp"
 
+#include "rdd/detail/left_behind.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 
@@ -14,30 +15,6 @@ namespace detail {
 namespace {
 
 constexpr const char* kComponent = "receiver";
-
-/// Threads stuck in user code that does not return. They keep what they use alive. At the end of the process those that
-/// have ended are joined; waiting for the others would never end.
-class AbandonedThreads {
-public:
-    ~AbandonedThreads() {
-        for (auto& [ended, thread] : threads_) {
-            if (!ended.stop_requested()) static_cast<void>(new std::jthread(std::move(thread)));
-        }
-    }
-    void add(std::stop_token ended, std::jthread thread) {
-        std::lock_guard lock(mutex_);
-        threads_.emplace_back(std::move(ended), std::move(thread));
-    }
-
-private:
-    std::mutex mutex_;  // guards threads_
-    std::vector<std::pair<std::stop_token, std::jthread>> threads_;
-};
-
-AbandonedThreads& abandonedThreads() {
-    static AbandonedThreads threads;
-    return threads;
-}
 
 }  // namespace
 
@@ -135,7 +112,8 @@ void ReceiverSupervisor::release() {
         thread.join();
     } else {
         logMessage(LogLevel::kError, kComponent, name_ + " does not stop: its onStart or onStop has not returned");
-        abandonedThreads().add(ended(), std::move(thread));
+        leaveBehind(std::make_shared<std::jthread>(std::move(thread)),
+                    [ended = ended()] { return ended.stop_requested(); });
     }
 }
 

@@ -1,10 +1,9 @@
 #include "rdd/file_system.hpp"
 #include "rdd/portable_data_stream.hpp"
 #include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
+#include "support/spark_context_test.hpp"
+#include "support/this_process.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <zlib.h>
 
 #include <cstdint>
@@ -28,6 +27,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testsupport::errorOf;
+using testsupport::peakMemoryMiB;
 using testsupport::TemporaryDirectory;
 using Strings = std::vector<std::string>;
 
@@ -41,36 +42,13 @@ void writeGzip(const std::string& path, std::string_view text, int times = 1) {
     gzclose(file);
 }
 
-template <class F>
-std::string errorOf(F call) {
-    try {
-        call();
-    } catch (...) {
-        return describeException(std::current_exception());
-    }
-    return "no exception";
-}
-
-/// The most memory this process has used so far, in MiB.
-int64_t peakMemoryMiB() {
-    std::ifstream status("/proc/self/status");
-    for (std::string line; std::getline(status, line);) {
-        if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) / 1024;
-    }
-    return -1;
-}
-
-class Files : public testing::Test {
+class Files : public testsupport::SparkContextTest {
 protected:
-    explicit Files(SparkConf conf = SparkConf()) : sc(conf.setMaster("local[2]").setAppName("files")) {}
-    ~Files() override { sc.stop(); }
+    using SparkContextTest::SparkContextTest;
 
     Strings linesOf(const std::string& paths, int minPartitions = 2) {
         return sc.textFile(paths, minPartitions).collect();
     }
-
-    TemporaryDirectory directory;
-    SparkContext sc;
 };
 
 TEST_F(Files, TextFileGivesTheLinesOfAFileInOrderWhateverTheNumberOfPartitions) {
@@ -258,6 +236,40 @@ TEST_F(Files, Row32AVanishedOrUnreadableFileIsNamedAndTheOthersAreRead) {
             exact, [](Iterator<std::string_view> part) { return std::string(part.next()); }, std::vector<int>{0, 2}),
         ElementsAre("a", "c"));
     EXPECT_THAT(errorOf([&] { exact.count(); }), HasSubstr(directory / "gone"));
+}
+
+TEST(FilesOfOthersTest, Row32AFileWithoutReadPermissionIsNamedAndTheOthersAreRead) {
+    const TemporaryDirectory directory;
+    for (const char* name : {"a", "b", "c"}) writeFile(directory / name, std::string(name) + "\n");
+    std::filesystem::create_directory(directory / "closed");
+    writeFile(directory / "closed/d", "d\n");
+    std::filesystem::permissions(directory / "b", std::filesystem::perms::none);
+    std::filesystem::permissions(directory / "closed", std::filesystem::perms::none);
+    std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
+    // Root reads everything: nobody does not.
+    const auto run = [&](const std::function<std::string(const SparkContext&)>& body) {
+        return testsupport::inChild([&]() -> std::string {
+            constexpr uid_t kNobody = 65534;
+            if (::geteuid() == 0 && (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0))
+                return "root cannot be given up";
+            const SparkContext sc(SparkConf().setMaster("local[2]").setAppName("files"));
+            return body(sc);
+        });
+    };
+    EXPECT_THAT(
+        run([&](const SparkContext& sc) { return errorOf([&] { sc.textFile(directory / "?", 3).collect(); }); }),
+        HasSubstr("cannot open " + (directory / "b") + ": Permission denied"));
+    EXPECT_EQ(run([&](const SparkContext& sc) {
+                  const auto lines = sc.runJob(
+                      sc.textFile(directory / "?", 3), [](Iterator<std::string> part) { return part.next(); },
+                      std::vector<int>{0, 2});
+                  return lines.at(0) + lines.at(1);
+              }),
+              "ac");
+    EXPECT_THAT(
+        run([&](const SparkContext& sc) { return errorOf([&] { sc.textFile(directory / "closed").count(); }); }),
+        HasSubstr((directory / "closed") + ": Permission denied"));
+    std::filesystem::permissions(directory / "closed", std::filesystem::perms::owner_all);
 }
 
 TEST_F(Files, Row34AHugeSparseFileIsReadInSplitsWithBoundedMemory) {

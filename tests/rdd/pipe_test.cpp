@@ -1,14 +1,14 @@
 #include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include "support/spark_context_test.hpp"
+#include "support/this_process.hpp"
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 #include <string>
 #include <string_view>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <vector>
 
@@ -19,38 +19,22 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testsupport::errorOf;
+using testsupport::openDescriptors;
 using Strings = std::vector<std::string>;
 
-template <class F>
-std::string errorOf(F call) {
-    try {
-        call();
-    } catch (...) {
-        return describeException(std::current_exception());
-    }
-    return "no exception";
-}
-
-size_t openDescriptors() {
-    const std::filesystem::directory_iterator all("/proc/self/fd");
-    return static_cast<size_t>(std::distance(begin(all), end(all)));
-}
-
-class Pipe : public testing::Test {
+class Pipe : public testsupport::SparkContextTest {
 protected:
-    Pipe() : sc(SparkConf().setMaster("local[2]").setAppName("pipe")) {
+    Pipe() {
         sc.parallelize(std::vector{1}).count();  // the engine's own descriptors are open
         descriptorsBefore_ = openDescriptors();
     }
     /// Whatever a test did, no process and no descriptor of it is left.
     ~Pipe() override {
         EXPECT_EQ(openDescriptors(), descriptorsBefore_);
-        sc.stop();
         EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
         EXPECT_EQ(errno, ECHILD);
     }
-
-    SparkContext sc;
 
 private:
     size_t descriptorsBefore_ = 0;
@@ -96,7 +80,7 @@ TEST_F(Pipe, TheEnvironmentAndBothPrintFunctionsAreUsed) {
 TEST_F(Pipe, AnotherExitStatusThanZeroFailsTheTask) {
     const RDD<int> numbers = sc.fromPartitions<int>({{1}});
     const auto run = [&](const std::string& script) {
-        return errorOf([&] { numbers.pipe({"sh", "-c", script}, {}, nullptr, nullptr).collect(); });
+        return errorOf([&] { numbers.pipe(Strings{"sh", "-c", script}).collect(); });
     };
     EXPECT_THAT(run("cat; exit 3"), HasSubstr("Subprocess exited with status 3. Command ran: sh -c cat; exit 3"));
     EXPECT_THAT(run("kill -TERM $$"), HasSubstr("Subprocess exited with status 143"));
@@ -114,9 +98,8 @@ TEST_F(Pipe, AProcessThatWantsNoMoreInputIsNoError) {
 }
 
 TEST_F(Pipe, AProcessThatClosesItsOutputIsStillFedAndWaitedFor) {
-    const testsupport::TemporaryDirectory directory;
     const std::string script = "exec >&-; cat > " + (directory / "copy");
-    EXPECT_EQ(sc.parallelize(Strings(50'000, "a line"), 1).pipe({"sh", "-c", script}, {}, nullptr, nullptr).count(), 0);
+    EXPECT_EQ(sc.parallelize(Strings(50'000, "a line"), 1).pipe(Strings{"sh", "-c", script}).count(), 0);
     EXPECT_EQ(testsupport::readLines(directory / "copy").size(), 50'000U);
 }
 
@@ -125,9 +108,54 @@ TEST_F(Pipe, ATaskThatNeedsNoMoreLinesEndsItsProcess) {
 }
 
 TEST_F(Pipe, ACancelledJobEndsASilentProcess) {
-    auto counting = sc.fromPartitions<int>({{1}}).pipe("sleep 1000").countAsync();
-    counting.cancel();
-    EXPECT_THROW(counting.get(), SparkException);
+    // The process says that it runs, and then nothing any more: with its output open, and with its output closed.
+    for (const char* script : {"echo x > %; exec sleep 1000", "echo x > %; exec sleep 1000 >&-"}) {
+        const std::string fifo = directory / (std::string("started") + std::to_string(std::strlen(script)));
+        ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+        std::string command = script;
+        command.replace(command.find('%'), 1, fifo);
+        auto counting = sc.fromPartitions<int>({{1}}).pipe(Strings{"sh", "-c", command}).countAsync();
+        EXPECT_THAT(testsupport::readLines(fifo), ElementsAre("x"));
+        counting.cancel();
+        EXPECT_THROW(counting.get(), SparkException);
+        EXPECT_TRUE(counting.isCancelled());
+    }
+}
+
+TEST_F(Pipe, TextIsConvertedToAndFromTheEncodingOfTheProcess) {
+    const RDD<std::string> words = sc.fromPartitions<std::string>({{"na\xc3\xafve", "\xe2\x82\xac 5"}, {}});
+    const auto through = [&](const std::string& command, const std::string& encoding) {
+        return words.pipe(Strings{"sh", "-c", command}, {}, nullptr, nullptr, false, 8192, encoding).collect();
+    };
+    EXPECT_THAT(through("cat", "UTF-16LE"), testing::ElementsAreArray(words.collect()));
+    EXPECT_THAT(through("cat", "utf8"), testing::ElementsAreArray(words.collect()));
+    EXPECT_THAT(through("wc -c | tr -d '\\n' | iconv -t UTF-16LE", "UTF-16LE"), ElementsAre("20", "0"));
+    EXPECT_THAT(through("printf '\\344\\n'", "ISO-8859-15"), ElementsAre("\xc3\xa4", "\xc3\xa4"));
+    EXPECT_THAT(errorOf([&] { through("cat", "ISO-8859-1"); }),
+                HasSubstr("cannot be converted from UTF-8 to ISO-8859-1"));
+    EXPECT_THAT(errorOf([&] { through("printf x", "UTF-16LE"); }), HasSubstr("ends within a character"));
+    EXPECT_THROW(through("cat", "EBCDIC-OF-MARS"), IllegalArgumentException);
+}
+
+TEST_F(Pipe, ABufferOfTextIsGatheredBeforeItIsWritten) {
+    std::vector<int> numbers(3000);
+    std::iota(numbers.begin(), numbers.end(), 1000);
+    const RDD<int> rdd = sc.parallelize(numbers, 1);
+    const Strings oneRead{"sh", "-c", "dd bs=60000 count=1 2>/dev/null | wc -c"};
+    EXPECT_THAT(rdd.pipe(oneRead, {}, nullptr, nullptr, false, 20'000).collect(), ElementsAre("15000"));
+
+    // With a small buffer the process gets the first chunk before the second is made, which waits for it.
+    const std::string fifo = directory / "got it";
+    ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    const auto print = [fifo](int value, const std::function<void(std::string_view)>& write) {
+        if (value == 1000 + 1024) {
+            EXPECT_THAT(testsupport::readLines(fifo), ElementsAre("5120"));
+        }
+        write(std::to_string(value));
+    };
+    const Strings twoReads{"sh", "-c", "dd bs=60000 count=1 2>/dev/null | wc -c > '" + fifo + "'; wc -l"};
+    EXPECT_THAT(rdd.pipe(twoReads, {}, nullptr, print, false, 1).collect(), ElementsAre("1976"));
+    EXPECT_THROW(rdd.pipe(oneRead, {}, nullptr, nullptr, false, 0), IllegalArgumentException);
 }
 
 TEST_F(Pipe, AnErrorInTheInputEndsTheProcessAndFailsTheTask) {
@@ -137,7 +165,7 @@ TEST_F(Pipe, AnErrorInTheInputEndsTheProcessAndFailsTheTask) {
 
 TEST_F(Pipe, ASeparateWorkingDirectoryLinksToTheCurrentOneAndGoesAway) {
     const Strings lines =
-        sc.fromPartitions<int>({{1}}).pipe({"sh", "-c", "pwd; ls -A"}, {}, nullptr, nullptr, true).collect();
+        sc.fromPartitions<int>({{1}}).pipe(Strings{"sh", "-c", "pwd; ls -A"}, {}, nullptr, nullptr, true).collect();
     ASSERT_FALSE(lines.empty());
     EXPECT_NE(lines.front(), std::filesystem::current_path().string());
     EXPECT_FALSE(std::filesystem::exists(lines.front()));

@@ -1,8 +1,5 @@
 #include "rdd/spark_context.hpp"
-#include "support/test_files.hpp"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include "support/spark_context_test.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -20,6 +17,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testsupport::errorOf;
 using testsupport::readLines;
 using testsupport::TemporaryDirectory;
 using Strings = std::vector<std::string>;
@@ -35,24 +33,9 @@ Listing listingOf(const std::string& directory) {
     return listing;
 }
 
-template <class F>
-std::string errorOf(F call) {
-    try {
-        call();
-    } catch (...) {
-        return describeException(std::current_exception());
-    }
-    return "no exception";
-}
-
-class SaveFiles : public testing::Test {
+class SaveFiles : public testsupport::SparkContextTest {
 protected:
-    explicit SaveFiles(SparkConf conf = SparkConf())
-        : sc(conf.setIfMissing("spark.master", "local[2]").setAppName("save")) {}
-    ~SaveFiles() override { sc.stop(); }
-
-    TemporaryDirectory directory;
-    SparkContext sc;
+    using SparkContextTest::SparkContextTest;
     const std::string out = directory / "deep/out";
 };
 

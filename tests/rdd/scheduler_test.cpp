@@ -465,31 +465,6 @@ TEST_F(SchedulerTest, Row3AStragglerGetsACopyTheFirstResultWinsAndCountsOnce) {
     EXPECT_THAT(rows.value(), UnorderedElementsAre(0, 1, 2, 3));
 }
 
-TEST_F(SchedulerTest, FairPoolsShareTheSlots) {
-    SparkContext sc(conf("local[1]").set("spark.scheduler.mode", "FAIR"));
-    std::latch running(1), release(1);
-    std::mutex mutex;
-    std::vector<std::string> order;
-    const auto submit = [&](const std::string& pool, bool block) {
-        sc.setLocalProperty("spark.scheduler.pool", pool);
-        return sc.parallelize(numbers(3), 3).foreachAsync([&, pool, block](int x) {
-            if (block && x == 0) {
-                running.count_down();
-                release.wait();
-            }
-            const std::lock_guard lock(mutex);
-            order.push_back(pool);
-        });
-    };
-    auto first = submit("a", true);
-    running.wait();
-    auto second = submit("b", false);
-    release.count_down();
-    first.get();
-    second.get();
-    EXPECT_EQ(order.size(), 6U);
-}
-
 TEST(ConsoleProgressTest, TheLineShowsWhatIsDoneAndWhatRuns) {
     StageStatus stage;
     stage.stageId = 7;

@@ -93,7 +93,13 @@ public:
     /// @throws IllegalArgumentException  when relativeSD <= 0.000017
     RDD<std::pair<K, int64_t>> countApproxDistinctByKey(double relativeSD = 0.05, PartitionChoice partitions = {},
                                                         Where where = Where::current()) const requires PairLike<T> {
-        return detail::countApproxDistinctByKey(self().plan(), relativeSD, partitions, where);
+        return detail::countApproxDistinctByKey(self().plan(), HyperLogLog::precisionFor(relativeSD), 0, partitions,
+                                                where);
+    }
+    /// The same by precision: p >= 4, sp <= 32, sp 0 or at least p, else IllegalArgument.
+    RDD<std::pair<K, int64_t>> countApproxDistinctByKey(int p, int sp, Partitioner partitioner,
+                                                        Where where = Where::current()) const requires PairLike<T> {
+        return detail::countApproxDistinctByKey(self().plan(), p, sp, std::move(partitioner), where);
     }
     /// A sample with a fraction for each key; keys without one are left out.
     /// @throws IllegalArgumentException  when a fraction is negative

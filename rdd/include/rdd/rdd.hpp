@@ -226,18 +226,25 @@ public:
     /// non-zero exit fails the task.
     auto pipe(const std::string& command, std::map<std::string, std::string> environment = {},
               Where where = Where::current()) const {
-        return detail::pipe<T>(this->node(), detail::splitCommand(command), std::move(environment), nullptr, nullptr,
-                               false, where);
+        return pipe(detail::splitCommand(command), std::move(environment), nullptr, nullptr, false, 8192, "UTF-8",
+                    where);
     }
     /// @param printPipeContext  called first with a function that writes a line
     /// @param printElement      called for each element with a function that writes a line; without it the element's
-    /// text
-    auto pipe(std::vector<std::string> command, std::map<std::string, std::string> environment,
-              std::function<void(const std::function<void(std::string_view)>&)> printPipeContext,
-              std::function<void(const Owned<T>&, const std::function<void(std::string_view)>&)> printElement,
-              bool separateWorkingDirectory = false, Where where = Where::current()) const {
-        return detail::pipe<T>(this->node(), std::move(command), std::move(environment), std::move(printPipeContext),
-                               std::move(printElement), separateWorkingDirectory, where);
+    ///                          text
+    /// @param separateWorkingDirectory  runs it in a directory of its own with links to what is in the current one
+    /// @param bufferSize        bytes that are gathered before they are written to the process
+    /// @param encoding          of the text that the process reads and writes; elements are UTF-8
+    /// @throws IllegalArgumentException  for an empty command, a buffer size below 1 or an unknown encoding
+    auto pipe(std::vector<std::string> command, std::map<std::string, std::string> environment = {},
+              std::function<void(const std::function<void(std::string_view)>&)> printPipeContext = nullptr,
+              std::function<void(const Owned<T>&, const std::function<void(std::string_view)>&)> printElement = nullptr,
+              bool separateWorkingDirectory = false, int bufferSize = 8192, std::string encoding = "UTF-8",
+              Where where = Where::current()) const {
+        return detail::pipe<T>(
+            this->node(),
+            {std::move(command), std::move(environment), separateWorkingDirectory, bufferSize, std::move(encoding)},
+            std::move(printPipeContext), std::move(printElement), where);
     }
 
     // ---- several RDDs, other partitions

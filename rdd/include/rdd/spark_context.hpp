@@ -222,7 +222,9 @@ public:
     /// Blocks until all events posted so far have been delivered.
     void waitUntilListenersAreIdle() const;
 
-    /// Cancels running jobs, joins all threads. Idempotent.
+    /// Cancels running jobs, joins all threads. Idempotent. A task that neither ends nor looks at
+    /// TaskContext::interruption() is waited for as long as `dstream.stop.timeout` says; then it is named in the log
+    /// and its thread left behind. Who waits for its job goes on waiting.
     /// @throws SparkException  from a listener's thread
     void stop() const;
 

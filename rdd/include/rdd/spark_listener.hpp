@@ -76,6 +76,7 @@ struct SparkListenerTaskEnd {
 class SparkListener {
 public:
     virtual ~SparkListener() = default;
+    /// Called when the listener is added, with when the application began.
     virtual void onApplicationStart(const SparkListenerApplicationStart&) {}
     virtual void onApplicationEnd(const SparkListenerApplicationEnd&) {}
     virtual void onJobStart(const SparkListenerJobStart&) {}

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,14 @@ using Properties = std::map<std::string, std::string>;
 /// What one task attempt did. Counted by the task's own thread, read after its end.
 struct TaskMetrics {
     int64_t runTimeMicros = 0;
-    int64_t recordsRead = 0;
+    int64_t recordsRead = 0;  // of files
     int64_t bytesRead = 0;
-    int64_t recordsWritten = 0;
+    int64_t recordsWritten = 0;  // to files
     int64_t bytesWritten = 0;
     int64_t shuffleRecordsRead = 0;
+    int64_t shuffleBytesRead = 0;  // in memory
     int64_t shuffleRecordsWritten = 0;
+    int64_t shuffleBytesWritten = 0;
     int64_t spills = 0;
     int64_t spilledBytes = 0;
     int64_t recomputedPartitions = 0;
@@ -47,7 +50,7 @@ struct TaskCancelled {};
 }  // namespace detail
 
 /// The task that the calling thread runs: its place in the job, its attempt, and what to do at its end.
-/// One object per task attempt; all members but `interrupt` belong to the task's thread.
+/// One object per task attempt; it belongs to the task's thread.
 ///
 ///     rdd.foreachPartition([](auto&& part) {
 ///         int partition = TaskContext::get()->partitionId();
@@ -69,10 +72,15 @@ public:
     /// Unique within the SparkContext.
     int64_t taskAttemptId() const { return taskAttemptId_; }
     int64_t jobId() const { return jobId_; }
-    int cpus() const { return 1; }
+    /// Slots that the task takes: spark.task.cpus.
+    int cpus() const { return cpus_; }
     bool isCompleted() const { return completed_; }
     bool isFailed() const { return failed_; }
-    bool isInterrupted() const { return interruptedBy_->load(std::memory_order_relaxed); }
+    /// True when the job was cancelled or another attempt of the task has won.
+    bool isInterrupted() const { return interruption_.stop_requested(); }
+    /// Requested when isInterrupted() becomes true: for code that waits for something outside of the engine. Callbacks
+    /// run on the thread that cancels.
+    std::stop_token interruption() const { return interruption_.get_token(); }
     /// Set in tasks of streaming jobs: the time of the batch.
     std::optional<Time> batchTime() const;
     /// A property of the thread that started the job; absent: nullopt.
@@ -90,14 +98,17 @@ public:
     void limitChunkSize(std::size_t size) { chunkSize_ = std::max<std::size_t>(1, std::min(size, fullChunkSize_)); }
     /// Ends the task here when its job was cancelled. Called once a chunk.
     void checkCancelled() const {
+        recordsSoFar_.store(metrics_.recordsRead + metrics_.shuffleRecordsRead, std::memory_order_relaxed);
         if (isInterrupted()) throw detail::TaskCancelled{};
     }
+    /// Records read up to the last chunk's beginning. Any thread.
+    int64_t recordsSoFar() const { return recordsSoFar_.load(std::memory_order_relaxed); }
     SparkContextCore& core() const { return *core_; }
 
     /// The property that carries the time of the batch, in ms since the epoch, to the tasks of streaming jobs.
     static constexpr const char* kBatchTimeProperty = "spark.streaming.internal.batchTime";
 
-    TaskContext(SparkContextCore& core, const Properties& properties);
+    TaskContext(SparkContextCore& core, const Properties& properties, std::stop_source interruption = {});
     ~TaskContext();
     TaskContext(const TaskContext&) = delete;
     TaskContext& operator=(const TaskContext&) = delete;
@@ -116,14 +127,15 @@ private:
     int attemptNumber_ = 0;
     int64_t taskAttemptId_ = 0;
     int64_t jobId_ = 0;
+    int cpus_ = 1;
     std::size_t fullChunkSize_ = 1024;
     std::size_t chunkSize_ = 1024;
     bool completed_ = false;
     bool failed_ = false;
     std::exception_ptr error_;
-    std::atomic<bool> interrupted_{false};
-    const std::atomic<bool>* interruptedBy_ = &interrupted_;  // of the whole task, in a part of it
+    std::stop_source interruption_;  // of the whole task, in a part of it
     TaskMetrics metrics_;
+    mutable std::atomic<int64_t> recordsSoFar_{0};
     std::vector<std::function<void(TaskContext&)>> completionListeners_;
     std::vector<std::function<void(TaskContext&, std::exception_ptr)>> failureListeners_;
     std::map<int64_t, std::shared_ptr<detail::AccumulatorBase>> accumulators_;

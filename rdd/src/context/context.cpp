@@ -1,5 +1,6 @@
 #include "context/context.hpp"
 
+#include "rdd/detail/left_behind.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
@@ -8,8 +9,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <random>
+#include <sstream>
 #include <string_view>
 #include <thread>
 #include <unistd.h>
@@ -31,9 +35,33 @@ std::size_t chunkSizeOf(const SparkConf& conf) {
     return static_cast<std::size_t>(size);
 }
 
+std::string localPath(const std::string& path) {
+    if (path.starts_with("file://")) return path.substr(7);
+    if (path.starts_with("file:")) return path.substr(5);
+    return path;
+}
+
+std::vector<PoolSettings> poolsOf(const SparkConf& conf) {
+    const auto path = conf.getOption("spark.scheduler.allocation.file");
+    if (!path) return {};
+    std::ifstream file(localPath(*path));
+    std::stringstream text;
+    text << file.rdbuf();
+    require(file.is_open() && !file.bad() && !text.fail(),
+            "spark.scheduler.allocation.file should be a file that can be read and is not empty: '" + *path + "'");
+    return parseFairPools(text.str(), *path);
+}
+
 SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     SchedulerOptions options;
-    options.slots = master.slots;
+    options.cpusPerTask = conf.getInt("spark.task.cpus", 1);
+    require(options.cpusPerTask >= 1, "spark.task.cpus must be at least 1: " + std::to_string(options.cpusPerTask));
+    options.slots = master.slots / options.cpusPerTask;
+    if (options.slots < 1) {
+        throw SparkException("the master has " + std::to_string(master.slots) + " slots and a task takes " +
+                             std::to_string(options.cpusPerTask) +
+                             " (spark.task.cpus): no task could run; ask for more threads");
+    }
     options.maxTaskFailures = master.maxTaskFailures;
     options.maxStageAttempts = conf.getInt("spark.stage.maxConsecutiveAttempts", 4);
     require(options.maxStageAttempts >= 1,
@@ -41,6 +69,7 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     const std::string mode = conf.get("spark.scheduler.mode", "FIFO");
     require(mode == "FIFO" || mode == "FAIR", "spark.scheduler.mode must be FIFO or FAIR: '" + mode + "'");
     options.fair = mode == "FAIR";
+    if (options.fair) options.pools = poolsOf(conf);
     SpeculationOptions& speculation = options.speculation;
     speculation.enabled = conf.getBoolean("spark.speculation", false);
     speculation.intervalMs = conf.getTimeAsMs("spark.speculation.interval", "100ms");
@@ -52,6 +81,16 @@ SchedulerOptions optionsOf(const SparkConf& conf, const Master& master) {
     if (conf.contains("spark.speculation.task.duration.threshold")) {
         speculation.thresholdMs = conf.getTimeAsMs("spark.speculation.task.duration.threshold");
     }
+    speculation.byRate = conf.getBoolean("spark.speculation.efficiency.enabled", true);
+    speculation.rateMultiplier =
+        conf.getDouble("spark.speculation.efficiency.processRateMultiplier", speculation.rateMultiplier);
+    speculation.longRunFactor =
+        conf.getDouble("spark.speculation.efficiency.longRunTaskFactor", speculation.longRunFactor);
+    require(speculation.rateMultiplier > 0 && speculation.rateMultiplier <= 1,
+            "spark.speculation.efficiency.processRateMultiplier must be above 0 and at most 1: " +
+                std::to_string(speculation.rateMultiplier));
+    require(speculation.longRunFactor >= 1, "spark.speculation.efficiency.longRunTaskFactor must be at least 1: " +
+                                                std::to_string(speculation.longRunFactor));
     const char* const given = std::getenv("DSTREAM_EXECUTOR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
     options.executor = conf.get("dstream.executor", given != nullptr && *given != '\0' ? given : "threads");
     if (constexpr std::string_view kSeeded = "seeded:"; options.executor.starts_with(kSeeded)) {
@@ -75,9 +114,13 @@ SparkConf checked(SparkConf conf) {
 
 /// Settings of the reference that have no meaning in one process.
 void warnAboutSettingsWithoutMeaning(const SparkConf& conf) {
-    constexpr std::string_view kPrefixes[] = {
-        "spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.", "spark.locality.", "spark.executor.",
-        "spark.excludeOnFailure.",  "spark.speculation.efficiency.",      "spark.task.cpus"};
+    constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.",
+                                              "spark.streaming.dynamicAllocation.",
+                                              "spark.locality.",
+                                              "spark.executor.",
+                                              "spark.excludeOnFailure.",
+                                              "spark.task.maxFailures",
+                                              "spark.cleaner."};
     std::string keys;
     for (const auto& [key, value] : conf.getAll()) {
         if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return key.starts_with(prefix); })) {
@@ -100,12 +143,6 @@ std::string uniqueName() {
         if (i == 3 || i == 5 || i == 7 || i == 9) name += '-';
     }
     return name;
-}
-
-std::string localPath(const std::string& path) {
-    if (path.starts_with("file://")) return path.substr(7);
-    if (path.starts_with("file:")) return path.substr(5);
-    return path;
 }
 
 // Process-wide: the active context, and contexts whose last handle went on a thread of their own, which cannot join
@@ -198,6 +235,7 @@ std::shared_ptr<SparkContextCore> Context::start(const SparkConf& conf) {
         old.swap(active.toBeStopped);
     }
     for (const auto& context : old) context->stop();
+    detail::releaseLeftBehind();
     const std::lock_guard lock(active.mutex);
     if (const auto running = active.context.lock(); running && !running->isStopped()) {
         throw SparkException("only one SparkContext can be active in a process; stop the one of application '" +
@@ -237,6 +275,7 @@ Context::Context(SparkConf conf)
       master_(parseMaster(conf_.get("spark.master"))),
       chunkSize_(chunkSizeOf(conf_)),
       defaultParallelism_(conf_.getInt("spark.default.parallelism", master_.slots)),
+      stopTimeout_(conf_.getTimeAsMs("dstream.stop.timeout", "10s")),
       clock_(makeClock(conf_.get("spark.streaming.clock", ""))),
       startTime_(clock_->getTimeMillis()),
       applicationId_("local-" + std::to_string(startTime_)),
@@ -247,6 +286,8 @@ Context::Context(SparkConf conf)
       scheduler_(std::make_shared<Scheduler>(*this, shuffles_, status_, bus_, optionsOf(conf_, master_))) {
     require(defaultParallelism_ >= 1,
             "spark.default.parallelism must be at least 1: " + std::to_string(defaultParallelism_));
+    require(stopTimeout_.count() >= 0,
+            "dstream.stop.timeout must not be negative: " + std::to_string(stopTimeout_.count()) + " ms");
     warnAboutSettingsWithoutMeaning(conf_);
     if (conf_.getBoolean("spark.ui.showConsoleProgress", true) && isatty(STDERR_FILENO) == 1)
         progress_.emplace(status_);
@@ -269,7 +310,10 @@ void Context::stop() {
     if (scheduler_->onEngineThread())
         throw SparkException("a SparkContext cannot be stopped in a task or in a result handler");
     if (stopped_.exchange(true)) return;
-    scheduler_->stop();
+    if (!scheduler_->stop(stopTimeout_)) {
+        detail::leaveBehind(shared_from_this(),
+                            [scheduler = scheduler_.get()] { return scheduler->stop(std::chrono::milliseconds(0)); });
+    }
     bus_.post([time = clock_->getTimeMillis()](SparkListener& listener) { listener.onApplicationEnd({time}); });
     bus_.stop();
     progress_.reset();
@@ -382,8 +426,12 @@ std::map<int, std::shared_ptr<RddBase>> Context::persisted() const {
 
 void Context::addListener(std::shared_ptr<SparkListener> listener) {
     const std::lock_guard lock(mutex_);
-    bus_.addListener(std::move(listener));
+    bus_.addListener(listener);
     scheduler_->setListening(true);
+    bus_.post([listener, event = SparkListenerApplicationStart{conf_.get("spark.app.name"), applicationId_,
+                                                               startTime_}](SparkListener& each) {
+        if (&each == listener.get()) each.onApplicationStart(event);
+    });
 }
 
 void Context::removeListener(const std::shared_ptr<SparkListener>& listener) {

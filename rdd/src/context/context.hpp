@@ -12,6 +12,7 @@
 #include "shuffle/shuffle_manager.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -53,7 +54,6 @@ public:
     int newShuffleId() override { return nextShuffleId_++; }
     int64_t newId() override { return nextId_++; }
     int defaultParallelism() const override { return defaultParallelism_; }
-    int numSlots() const override { return master_.slots; }
     std::size_t chunkSize() const override { return chunkSize_; }
     BlockManager& blockManager() override { return blocks_; }
     Clock& clock() override { return *clock_; }
@@ -96,6 +96,7 @@ private:
     const Master master_;
     const std::size_t chunkSize_;
     const int defaultParallelism_;
+    const std::chrono::milliseconds stopTimeout_;
     const std::shared_ptr<Clock> clock_;
     const int64_t startTime_;
     const std::string applicationId_;

@@ -1,5 +1,6 @@
 #include "files/byte_source.hpp"
 #include "files/line_reader.hpp"
+#include "files/text_encoding.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
@@ -13,6 +14,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stop_token>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,11 +130,39 @@ std::vector<std::string> environmentWith(const std::map<std::string, std::string
     return all;
 }
 
+/// A descriptor that becomes readable when the task is interrupted.
+class Interruption {
+public:
+    explicit Interruption(const TaskContext& context)
+        : event_(::eventfd(0, EFD_CLOEXEC)), wake_(context.interruption(), Wake{event_.get()}) {
+        if (!event_.isOpen()) throw FileSystemException("make", "an event descriptor", errno);
+    }
+    pollfd waited() const { return {event_.get(), POLLIN, 0}; }
+
+private:
+    struct Wake {
+        int event;
+        void operator()() const {
+            constexpr uint64_t kOne = 1;
+            if (::write(event, &kOne, sizeof kOne) < 0) {
+                // It is readable already.
+            }
+        }
+    };
+    const Descriptor event_;
+    const std::stop_callback<Wake> wake_;
+};
+
 /// A child process: what it writes is read here, and while that is waited for it is fed.
 class ProcessSource final : public ByteSource {
 public:
     ProcessSource(const PipeCommand& command, TextFeed feed, TaskContext& context)
-        : commandText_(joined(command.words)), feed_(std::move(feed)), context_(context) {
+        : commandText_(joined(command.words)),
+          bufferBytes_(static_cast<size_t>(command.bufferBytes)),
+          feed_(std::move(feed)),
+          encoder_("UTF-8", command.encoding, "the input of " + commandText_),
+          context_(context),
+          interruption_(context) {
         if (command.separateDirectory) directory_.emplace(context.core().conf().get("spark.local.dir", "/tmp"));
         start(command);
     }
@@ -182,8 +213,8 @@ private:
 
     size_t doRead(std::span<std::byte> place) override {
         while (input_.isOpen() || output_.isOpen()) {
-            std::array<pollfd, 2> waiting{pollfd{output_.get(), POLLIN, 0}, pollfd{input_.get(), POLLOUT, 0}};
-            if (!waitFor(waiting)) continue;
+            pollfd waiting[] = {{output_.get(), POLLIN, 0}, {input_.get(), POLLOUT, 0}, interruption_.waited()};
+            waitFor(waiting);
             if (waiting[0].revents != 0) {
                 const ssize_t count = ::read(output_.get(), place.data(), place.size());
                 if (count > 0) return static_cast<size_t>(count);
@@ -196,24 +227,23 @@ private:
         return 0;
     }
 
-    /// Waits until something can be done; false when nothing can yet. Looks ten times a second whether the job was
-    /// cancelled: a process may be silent for ever.
-    bool waitFor(std::span<pollfd> waiting) {
-        constexpr int kCancellationCheckMs = 100;
+    /// Waits until something can be done.
+    void waitFor(std::span<pollfd> waiting) {
+        while (::poll(waiting.data(), waiting.size(), -1) < 0) {
+            if (errno != EINTR) throw FileSystemException("wait for", commandText_, errno);
+        }
         context_.checkCancelled();
-        const int ready = ::poll(waiting.data(), waiting.size(), kCancellationCheckMs);
-        if (ready < 0 && errno != EINTR) throw FileSystemException("wait for", commandText_, errno);
-        return ready > 0;
     }
 
     void writeInput() {
         while (sent_ == text_.size()) {
             text_.clear();
             sent_ = 0;
-            if (!feed_(text_) && text_.empty()) {
+            if (fed_) {
                 input_.close();
                 return;
             }
+            fillText();
         }
         const ssize_t count = writeWithoutSignal(input_.get(), std::string_view(text_).substr(sent_));
         if (count >= 0) {
@@ -225,12 +255,19 @@ private:
         }
     }
 
+    /// Gathers at least a buffer of text, less at the end only.
+    void fillText() {
+        std::string plain;
+        std::string& text = encoder_.converts() ? plain : text_;
+        while (!fed_ && text.size() < bufferBytes_) fed_ = !feed_(text);
+        if (encoder_.converts()) encoder_.convert(plain, text_);
+    }
+
     void checkExit() {
         const Descriptor ended(static_cast<int>(::syscall(SYS_pidfd_open, child_, 0)));
         if (ended.isOpen()) {
-            pollfd waiting{ended.get(), POLLIN, 0};
-            while (!waitFor({&waiting, 1})) {
-            }
+            pollfd waiting[] = {{ended.get(), POLLIN, 0}, interruption_.waited()};
+            waitFor(waiting);
         }
         const int status = reap();
         const int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -249,14 +286,18 @@ private:
     }
 
     const std::string commandText_;
+    const size_t bufferBytes_;
     TextFeed feed_;
+    TextConverter encoder_;
     TaskContext& context_;
+    const Interruption interruption_;
     std::optional<WorkDirectory> directory_;
     pid_t child_ = 0;
     Descriptor input_;
     Descriptor output_;
     std::string text_;
     size_t sent_ = 0;
+    bool fed_ = false;  // there is no more text
 };
 
 }  // namespace
@@ -272,11 +313,22 @@ std::vector<std::string> splitCommand(const std::string& command) {
     return words;
 }
 
+void checkPipe(const PipeCommand& command) {
+    require(!command.words.empty(), "pipe needs a command, the given one is empty");
+    require(command.bufferBytes >= 1, "pipe needs a buffer of at least 1 byte: " + std::to_string(command.bufferBytes));
+    const TextConverter known("UTF-8", command.encoding, "");
+}
+
 CursorPtr<std::string_view> pipeThrough(const PipeCommand& command, TextFeed feed, TaskContext& context) {
+    const std::string origin = "the output of " + joined(command.words);
     LineReader::Options options;
     options.skipByteOrderMark = false;
-    return std::make_unique<LineCursor>(context, std::make_unique<ProcessSource>(command, std::move(feed), context),
-                                        "the output of " + joined(command.words), 0, LineReader::kToTheEnd, options);
+    std::unique_ptr<ByteSource> source = std::make_unique<ProcessSource>(command, std::move(feed), context);
+    if (!TextConverter(command.encoding, "UTF-8", origin).converts()) {
+        return std::make_unique<LineCursor>(context, std::move(source), origin, 0, LineReader::kToTheEnd, options);
+    }
+    return std::make_unique<LineCursor>(context, decodeText(std::move(source), command.encoding, origin), origin, 0,
+                                        LineReader::kToTheEnd, options);
 }
 
 }  // namespace dstream::detail

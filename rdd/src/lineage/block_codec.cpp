@@ -18,27 +18,36 @@ std::string partName(int partition) {
 
 }  // namespace
 
-std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec) {
+std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec,
+                                           TaskMetrics* metrics) {
     const std::string path = directory + "/" + partName(partition);
     DSTREAM_FAILPOINT("checkpoint.read_block");
-    return decodeBlock(posixFs().readFile(path), codec, path);
+    const std::vector<std::byte> bytes = posixFs().readFile(path);
+    BlockPtr block = decodeBlock(bytes, codec, path);
+    if (metrics != nullptr) {
+        metrics->recordsRead += block->numRecords().value_or(0);
+        metrics->bytesRead += static_cast<int64_t>(bytes.size());
+    }
+    return block;
 }
 
-void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
-                    int64_t attempt) {
+int64_t writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
+                       int64_t attempt) {
     Fs& fs = posixFs();
     const std::string path = directory + "/" + partName(partition);
-    if (fs.exists(path)) return;
+    if (fs.exists(path)) return 0;
     const std::string temporary = directory + "/." + partName(partition) + "-attempt-" + std::to_string(attempt);
     try {
         File file = fs.open(temporary, Fs::Mode::kTruncate);
         DSTREAM_FAILPOINT("checkpoint.write_block");
-        file.write(encodeBlock(block, codec));
+        const std::vector<std::byte> bytes = encodeBlock(block, codec);
+        file.write(bytes);
         file.sync();
         file.close();
         DSTREAM_FAILPOINT("checkpoint.rename_block");
         fs.rename(temporary, path);
         fs.syncDirectory(directory);
+        return static_cast<int64_t>(bytes.size());
     } catch (...) {
         try {
             fs.remove(temporary);

@@ -22,13 +22,13 @@ public:
             for (int i = 0; i < slots; ++i) threads_.emplace_back([this] { run(); });
         } catch (const std::exception& error) {
             const std::size_t started = threads_.size();
-            stop();
+            endAll();
             throw SparkException("the master asks for " + std::to_string(slots) + " threads, the system gave " +
                                  std::to_string(started) + " (" + error.what() +
                                  "); ask for fewer or raise its limits");
         }
     }
-    ~ThreadExecutor() override { stop(); }
+    ~ThreadExecutor() override { endAll(); }
 
     void wake(int pieces) override {
         // A slot that makes work ready takes one piece of it next.
@@ -47,7 +47,22 @@ public:
         }
     }
 
-    void stop() override {
+    bool stop(std::chrono::milliseconds patience) override {
+        {
+            std::unique_lock lock(mutex_);
+            stopping_ = true;
+            ready_.notify_all();
+            if (!ended_.wait_for(lock, patience, [this] { return numEnded_ == threads_.size(); })) return false;
+        }
+        threads_.clear();
+        numEnded_ = 0;
+        return true;
+    }
+
+    bool onSlot() const override { return current == this; }
+
+private:
+    void endAll() {
         {
             const std::lock_guard lock(mutex_);
             stopping_ = true;
@@ -56,9 +71,6 @@ public:
         threads_.clear();
     }
 
-    bool onSlot() const override { return current == this; }
-
-private:
     void run() {
         current = this;
         std::unique_lock lock(mutex_);
@@ -66,13 +78,15 @@ private:
             ++sleeping_;
             ready_.wait(lock, [this] { return wakes_ > 0 || stopping_; });
             --sleeping_;
-            if (wakes_ == 0) return;
+            if (stopping_) break;
             --wakes_;
             lock.unlock();
             while (runNext_()) {
             }
             lock.lock();
         }
+        ++numEnded_;
+        ended_.notify_all();
     }
 
     static thread_local const ThreadExecutor* current;
@@ -81,6 +95,8 @@ private:
     const RunNext runNext_;
     std::mutex mutex_;  // guards what follows
     std::condition_variable ready_;
+    std::condition_variable ended_;
+    std::size_t numEnded_ = 0;
     int wakes_ = 0;  // slots that should look for work
     int sleeping_ = 0;
     bool stopping_ = false;

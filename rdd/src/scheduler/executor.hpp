@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -17,8 +18,9 @@ public:
     virtual ~Executor() = default;
     /// Tells that `pieces` more are ready. Never blocks; any thread, slots included.
     virtual void wake(int pieces) = 0;
-    /// Lets the pieces that run end, and joins the threads. Not from a slot. Idempotent.
-    virtual void stop() = 0;
+    /// Lets the pieces that run end, begins no others, and joins the threads. False when one still runs after
+    /// `patience`: call it again. Not from a slot. Idempotent.
+    virtual bool stop(std::chrono::milliseconds patience) = 0;
     /// True on a thread that runs a piece.
     virtual bool onSlot() const = 0;
 };

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 namespace dstream {
@@ -143,7 +144,7 @@ Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusSto
       status_(status),
       bus_(bus),
       options_(std::move(options)),
-      queue_(options_.fair, options_.seed),
+      queue_(options_.fair, options_.pools, options_.seed),
       executor_(makeExecutor(options_.executor, options_.seed ? 1 : options_.slots, [this] { return runNext(); })) {
     if (!options_.speculation.enabled) return;
     speculator_ = std::jthread([this](const std::stop_token& stop) {
@@ -154,10 +155,7 @@ Scheduler::Scheduler(SparkContextCore& core, ShuffleManager& shuffles, StatusSto
     });
 }
 
-Scheduler::~Scheduler() {
-    speculator_ = {};
-    executor_->stop();
-}
+Scheduler::~Scheduler() = default;
 
 std::shared_ptr<JobHandle> Scheduler::submit(JobRequest request, std::shared_ptr<const Properties> properties) {
     const int count = request.rdd->numPartitions();
@@ -236,15 +234,19 @@ void Scheduler::cancelStage(int stageId, const std::string& reason) {
     });
 }
 
-void Scheduler::stop() {
+bool Scheduler::stop(std::chrono::milliseconds patience) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
     strand_.post([this] { refusing_ = true; });
     cancelAll("the SparkContext was stopped");
     {
         std::unique_lock lock(idleMutex_);
-        idle_.wait(lock, [this] { return activeJobs_ == 0; });
+        idle_.wait_until(lock, deadline, [this] { return activeJobs_ == 0; });
     }
     speculator_ = {};
-    executor_->stop();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (executor_->stop(std::max(left, std::chrono::milliseconds(0)))) return true;
+    strand_.post([this] { reportRunning(); });
+    return false;
 }
 
 // ---- tasks
@@ -265,9 +267,10 @@ void Scheduler::execute(TaskRun& run) {
     const Stage& stage = *set.stage;
     run.taskId = nextTaskId_++;
     const int partition = set.tasks[static_cast<std::size_t>(run.index)].partition;
-    TaskRunner::place(run.context,
-                      {set.jobId, stage.id, set.attempt, partition, stage.numTasks, run.attempt, run.taskId},
-                      core_.chunkSize());
+    TaskRunner::place(
+        run.context,
+        {set.jobId, stage.id, set.attempt, partition, stage.numTasks, run.attempt, run.taskId, options_.cpusPerTask},
+        core_.chunkSize());
     status_.taskStarted(stage.id);
     post([stageId = stage.id, attempt = set.attempt, info = infoOf(run)](SparkListener& listener) {
         listener.onTaskStart({stageId, attempt, info});
@@ -470,7 +473,10 @@ void Scheduler::onSuccess(TaskRun& run, TaskSet::Task& task) {
     const StagePtr stage = set.stage;
     task.done = true;
     --set.remaining;
-    if (options_.speculation.enabled) set.durations.push_back(now() - run.launchTime);
+    if (options_.speculation.enabled) {
+        set.durations.push_back(now() - run.launchTime);
+        set.records += run.context.taskMetrics().recordsRead + run.context.taskMetrics().shuffleRecordsRead;
+    }
     if (task.failures > 0 || run.speculative || run.attempt > 0) queue_.interruptOthers(run);
     try {
         TaskRunner::mergeAccumulators(run.context);
@@ -638,19 +644,38 @@ void Scheduler::speculate() {
     for (const SetPtr& set : running) {
         const std::size_t tasks = set->tasks.size();
         std::vector<int64_t>& done = set->durations;
-        std::optional<double> threshold;
+        SlowTasks slow;
         if (tasks > 1 && static_cast<double>(done.size()) >=
                              std::max(std::floor(options.quantile * static_cast<double>(tasks)), 1.0)) {
             const auto middle = done.begin() + static_cast<std::ptrdiff_t>(done.size() / 2);
             std::nth_element(done.begin(), middle, done.end());
-            threshold =
+            slow.thresholdMs =
                 std::max(options.multiplier * static_cast<double>(*middle), static_cast<double>(options.minRuntimeMs));
+            const int64_t sum = std::accumulate(done.begin(), done.end(), int64_t{0});
+            // Without a rate to compare with, every task over the threshold is slow.
+            if (options.byRate && set->records > 0 && sum > 0) {
+                slow.certainMs = options.longRunFactor * slow.thresholdMs;
+                slow.recordsPerMs =
+                    options.rateMultiplier * static_cast<double>(set->records) / static_cast<double>(sum);
+            }
         } else if (options.thresholdMs && tasks <= static_cast<std::size_t>(options_.slots)) {
-            threshold = static_cast<double>(*options.thresholdMs);
+            slow.thresholdMs = static_cast<double>(*options.thresholdMs);
+        } else {
+            continue;
         }
-        if (!threshold) continue;
-        const int copies = queue_.speculate(set, now(), *threshold);
+        const int copies = queue_.speculate(set, now(), slow);
         if (copies > 0) executor_->wake(copies);
+    }
+}
+
+/// Names what a stop waits for in vain.
+void Scheduler::reportRunning() const {
+    for (const auto& [id, job] : jobs_) {
+        logMessage(LogLevel::kError, "scheduler",
+                   "job " + std::to_string(id) + ", " + job->request_.action + " at " +
+                       job->request_.callSite.toString() +
+                       ", was cancelled and a task of it still runs: its function neither returns nor looks at "
+                       "TaskContext::interruption(); its thread is left behind");
     }
 }
 

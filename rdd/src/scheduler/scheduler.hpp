@@ -5,6 +5,7 @@
 #include "rdd/listener_bus.hpp"
 #include "rdd/spark_listener.hpp"
 #include "scheduler/executor.hpp"
+#include "scheduler/fair_pools.hpp"
 #include "scheduler/split_pool.hpp"
 #include "scheduler/stage.hpp"
 #include "scheduler/stage_plan.hpp"
@@ -14,6 +15,7 @@
 #include "shuffle/shuffle_manager.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -36,13 +38,18 @@ struct SpeculationOptions {
     double quantile = 0.75;
     int64_t minRuntimeMs = 100;
     std::optional<int64_t> thresholdMs;  // for stages with no more tasks than slots
+    bool byRate = true;                  // a slow task must be slow by its records too, see the next two
+    double rateMultiplier = 0.75;
+    double longRunFactor = 2.0;
 };
 
 struct SchedulerOptions {
     int slots = 1;
+    int cpusPerTask = 1;  // only told to tasks: the slots are for tasks
     int maxTaskFailures = 1;
     int maxStageAttempts = 4;
     bool fair = false;
+    std::vector<PoolSettings> pools;
     std::string executor = "threads";
     std::optional<uint64_t> seed;  // for tests: one slot, which takes ready tasks in an order that depends on it
     SpeculationOptions speculation;
@@ -102,8 +109,9 @@ public:
     void cancelGroup(const std::string& group);
     void cancelStage(int stageId, const std::string& reason);
     void cancelAll(const std::string& reason);
-    /// Refuses new jobs, cancels the others, waits for their ends and joins the slots.
-    void stop();
+    /// Refuses new jobs, cancels the others, waits for their ends and joins the slots. False when a task has not ended
+    /// after `patience`; then call it again before this object goes.
+    bool stop(std::chrono::milliseconds patience);
     /// Runs the splits of a task's partition, with the help of idle slots.
     void runSplits(TaskContext& task, int count, const SplitPool::Body& body) {
         // A slot that wakes others is taken to run one piece itself; this one runs a split that is not counted here.
@@ -144,6 +152,7 @@ private:
                     const std::function<std::string(const Job&)>& message);
     void dropStage(const StagePtr& stage);
     void speculate();
+    void reportRunning() const;
     void end(JobPtr job);
 
     template <class Event>

@@ -25,14 +25,16 @@ void TaskMetrics::merge(const TaskMetrics& other) {
     recordsWritten += other.recordsWritten;
     bytesWritten += other.bytesWritten;
     shuffleRecordsRead += other.shuffleRecordsRead;
+    shuffleBytesRead += other.shuffleBytesRead;
     shuffleRecordsWritten += other.shuffleRecordsWritten;
+    shuffleBytesWritten += other.shuffleBytesWritten;
     spills += other.spills;
     spilledBytes += other.spilledBytes;
     recomputedPartitions += other.recomputedPartitions;
 }
 
-TaskContext::TaskContext(SparkContextCore& core, const Properties& properties)
-    : core_(&core), properties_(&properties) {}
+TaskContext::TaskContext(SparkContextCore& core, const Properties& properties, std::stop_source interruption)
+    : core_(&core), properties_(&properties), interruption_(std::move(interruption)) {}
 
 TaskContext::~TaskContext() = default;
 
@@ -93,17 +95,17 @@ void TaskRunner::place(TaskContext& context, const TaskPlace& place, std::size_t
     context.numPartitions_ = place.numPartitions;
     context.attemptNumber_ = place.attempt;
     context.taskAttemptId_ = place.taskId;
+    context.cpus_ = place.cpus;
     context.fullChunkSize_ = chunkSize;
     context.chunkSize_ = chunkSize;
 }
 
 std::unique_ptr<TaskContext> TaskRunner::partOf(TaskContext& task) {
-    auto part = std::make_unique<TaskContext>(*task.core_, *task.properties_);
+    auto part = std::make_unique<TaskContext>(*task.core_, *task.properties_, task.interruption_);
     place(*part,
           {task.jobId_, task.stageId_, task.stageAttemptNumber_, task.partitionId_, task.numPartitions_,
-           task.attemptNumber_, task.taskAttemptId_},
+           task.attemptNumber_, task.taskAttemptId_, task.cpus_},
           task.fullChunkSize_);
-    part->interruptedBy_ = task.interruptedBy_;
     return part;
 }
 

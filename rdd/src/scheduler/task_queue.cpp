@@ -15,14 +15,37 @@ TaskRun::TaskRun(SparkContextCore& core, std::shared_ptr<TaskSet> owner)
 void TaskQueue::add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks) {
     const std::lock_guard lock(mutex_);
     if (set->closed || tasks.empty()) return;
-    if (set->attempts.empty()) set->attempts.resize(set->tasks.size());
+    if (set->attempts.empty()) {
+        set->attempts.resize(set->tasks.size());
+        if (fair_) {
+            const auto found =
+                std::ranges::find(pools_, set->pool, [](const Pool& pool) { return pool.settings.name; });
+            set->poolIndex = static_cast<std::size_t>(found - pools_.begin());
+            if (found == pools_.end()) pools_.push_back({{set->pool}});
+        }
+    }
     if (set->pending.empty()) ready_.push_back(set);
     set->pending.insert(set->pending.end(), tasks.begin(), tasks.end());
 }
 
-std::size_t TaskQueue::runningIn(const std::string& pool) const {
-    const auto found = std::ranges::find(pools_, pool, [](const auto& entry) { return entry.first; });
-    return found == pools_.end() ? 0 : found->second;
+bool TaskQueue::isBefore(const Pool& a, const Pool& b) {
+    // Who has less than its minimum comes first, and of two such who has the smaller part of it; else who has fewer
+    // tasks for its weight.
+    const auto isNeedy = [](const Pool& pool) { return pool.running < pool.settings.minShare; };
+    if (isNeedy(a) != isNeedy(b)) return isNeedy(a);
+    const int64_t shareOfA = isNeedy(a) ? a.settings.minShare : a.settings.weight;
+    const int64_t shareOfB = isNeedy(a) ? b.settings.minShare : b.settings.weight;
+    const int64_t partOfA = a.running * shareOfB, partOfB = b.running * shareOfA;
+    return partOfA != partOfB ? partOfA < partOfB : a.settings.name < b.settings.name;
+}
+
+bool TaskQueue::isBefore(const TaskSet& a, const TaskSet& b) const {
+    if (fair_) {
+        if (a.poolIndex != b.poolIndex) return isBefore(pools_[a.poolIndex], pools_[b.poolIndex]);
+        if (pools_[a.poolIndex].settings.fair && a.running.size() != b.running.size())
+            return a.running.size() < b.running.size();
+    }
+    return std::pair(a.jobId, a.stage->id) < std::pair(b.jobId, b.stage->id);
 }
 
 std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) {
@@ -30,11 +53,7 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
     if (ready_.empty()) return nullptr;
     auto next = ready_.begin();
     if (ready_.size() > 1) {
-        // FAIR: the pool with the fewest running tasks; within it, as in FIFO, the oldest job and stage.
-        const auto rank = [this](const std::shared_ptr<TaskSet>& set) {
-            return std::tuple(fair_ ? runningIn(set->pool) : 0, set->jobId, set->stage->id);
-        };
-        next = std::ranges::min_element(ready_, {}, rank);
+        next = std::ranges::min_element(ready_, [this](const auto& a, const auto& b) { return isBefore(*a, *b); });
     }
     if (random_) {
         next = ready_.begin() + static_cast<std::ptrdiff_t>((*random_)() % ready_.size());
@@ -52,14 +71,7 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
     run->speculative = !set->speculated.empty() && set->speculated[task];
     run->place = set->running.size();
     set->running.push_back(run);
-    if (fair_) {
-        const auto found = std::ranges::find(pools_, set->pool, [](const auto& entry) { return entry.first; });
-        if (found == pools_.end()) {
-            pools_.emplace_back(set->pool, 1);
-        } else {
-            ++found->second;
-        }
-    }
+    if (fair_) ++pools_[set->poolIndex].running;
     return run;
 }
 
@@ -69,10 +81,7 @@ bool TaskQueue::ended(const TaskRun& run) {
     set.running.back()->place = run.place;
     std::swap(set.running[run.place], set.running.back());
     set.running.pop_back();
-    if (fair_) {
-        const auto found = std::ranges::find(pools_, set.pool, [](const auto& entry) { return entry.first; });
-        if (--found->second == 0) pools_.erase(found);
-    }
+    if (fair_) --pools_[set.poolIndex].running;
     return set.running.empty();
 }
 
@@ -87,10 +96,14 @@ bool TaskQueue::stopLaunching(TaskSet& set) {
 
 bool TaskQueue::close(TaskSet& set) {
     stopLaunching(set);
-    const std::lock_guard lock(mutex_);
-    set.closed = true;
-    for (const auto& run : set.running) TaskRunner::interrupt(run->context);
-    return set.running.empty();
+    std::vector<std::shared_ptr<TaskRun>> running;
+    {
+        const std::lock_guard lock(mutex_);
+        set.closed = true;
+        running = set.running;
+    }
+    for (const auto& run : running) TaskRunner::interrupt(run->context);
+    return running.empty();
 }
 
 bool TaskQueue::isClosed(const TaskSet& set) const {
@@ -104,8 +117,8 @@ bool TaskQueue::hasCopy(const TaskRun& run) const {
                                [&](const auto& other) { return other.get() != &run && other->index == run.index; });
 }
 
-int TaskQueue::speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, double thresholdMs) {
-    std::vector<std::size_t> slow;
+int TaskQueue::speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, const SlowTasks& slow) {
+    std::vector<std::size_t> copies;
     {
         const std::lock_guard lock(mutex_);
         if (set->closed) return 0;
@@ -113,20 +126,28 @@ int TaskQueue::speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, dou
         for (const auto& run : set->running) {
             const auto task = static_cast<std::size_t>(run->index);
             if (set->speculated[task] || set->tasks[task].done) continue;
-            if (static_cast<double>(nowMs - run->launchTime) <= thresholdMs) continue;
+            const auto runtime = static_cast<double>(nowMs - run->launchTime);
+            if (runtime <= slow.thresholdMs) continue;
+            if (runtime <= slow.certainMs &&
+                static_cast<double>(run->context.recordsSoFar()) >= slow.recordsPerMs * runtime)
+                continue;
             set->speculated[task] = true;
-            slow.push_back(task);
+            copies.push_back(task);
         }
     }
-    add(set, slow);
-    return static_cast<int>(slow.size());
+    add(set, copies);
+    return static_cast<int>(copies.size());
 }
 
 void TaskQueue::interruptOthers(const TaskRun& winner) {
-    const std::lock_guard lock(mutex_);
-    for (const auto& run : winner.set->running) {
-        if (run.get() != &winner && run->index == winner.index) TaskRunner::interrupt(run->context);
+    std::vector<std::shared_ptr<TaskRun>> others;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const auto& run : winner.set->running) {
+            if (run.get() != &winner && run->index == winner.index) others.push_back(run);
+        }
     }
+    for (const auto& run : others) TaskRunner::interrupt(run->context);
 }
 
 }  // namespace dstream

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/task_context.hpp"
+#include "scheduler/fair_pools.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -57,10 +58,12 @@ struct TaskSet {
     // Belong to the strand.
     std::size_t remaining = 0;
     std::vector<int64_t> durations;             // of successful tasks, in ms of the application's clock
+    int64_t records = 0;                        // that these have read
     std::string fetchFailure;                   // why shuffle outputs were missing; "" when they were not
     std::vector<std::shared_ptr<Job>> waiters;  // failed jobs that end with the last running task
 
     // Guarded by the queue's mutex.
+    std::size_t poolIndex = 0;  // in the queue's list, when fair
     std::deque<std::size_t> pending;
     std::vector<int> attempts;     // launched so far, by task
     std::vector<bool> speculated;  // has got a second copy, by task
@@ -68,11 +71,20 @@ struct TaskSet {
     bool closed = false;
 };
 
+/// Which running tasks are slow.
+struct SlowTasks {
+    double thresholdMs = 0;   // run longer than this
+    double certainMs = 0;     // and either longer than this
+    double recordsPerMs = 0;  // or have read less
+};
+
 /// The tasks that wait for a slot, in the order they get one: FIFO by job and stage, or FAIR by pools. Thread-safe.
 class TaskQueue {
 public:
-    /// @param seed  for tests: takes ready tasks in an order that depends on it
-    explicit TaskQueue(bool fair, std::optional<uint64_t> seed = std::nullopt) : fair_(fair) {
+    /// @param pools  those with settings of their own, when fair
+    /// @param seed   for tests: takes ready tasks in an order that depends on it
+    TaskQueue(bool fair, const std::vector<PoolSettings>& pools, std::optional<uint64_t> seed) : fair_(fair) {
+        for (const PoolSettings& settings : pools) pools_.push_back({settings});
         if (seed) random_.emplace(*seed);
     }
 
@@ -89,19 +101,25 @@ public:
     bool isClosed(const TaskSet& set) const;
     /// True when another run of the same task has not ended.
     bool hasCopy(const TaskRun& run) const;
-    /// Makes a second copy ready of every task that has run alone for longer than `thresholdMs`; returns how many.
-    int speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, double thresholdMs);
+    /// Makes a second copy ready of every slow task that runs alone; returns how many.
+    int speculate(const std::shared_ptr<TaskSet>& set, int64_t nowMs, const SlowTasks& slow);
     /// Interrupts the other runs of a task that one of them has done.
     void interruptOthers(const TaskRun& winner);
 
 private:
-    std::size_t runningIn(const std::string& pool) const;
+    struct Pool {
+        PoolSettings settings;
+        int running = 0;  // tasks
+    };
+    /// True when a task of `a` gets the next slot before one of `b`.
+    bool isBefore(const TaskSet& a, const TaskSet& b) const;
+    static bool isBefore(const Pool& a, const Pool& b);
 
     const bool fair_;
     mutable std::mutex mutex_;  // guards what follows and the sets' fields named above
     std::optional<std::mt19937_64> random_;
-    std::vector<std::shared_ptr<TaskSet>> ready_;             // with tasks pending
-    std::vector<std::pair<std::string, std::size_t>> pools_;  // running tasks by pool, when fair
+    std::vector<std::shared_ptr<TaskSet>> ready_;  // with tasks pending
+    std::vector<Pool> pools_;                      // when fair; only grows
 };
 
 }  // namespace dstream

@@ -17,6 +17,7 @@ struct TaskPlace {
     int numPartitions = 0;
     int attempt = 0;
     int64_t taskId = 0;
+    int cpus = 1;
 };
 
 /// Fills, runs and ends task contexts on behalf of the scheduler.
@@ -50,7 +51,7 @@ public:
     }
     /// Moves counts, accumulators' updates and listeners of an ended part to its task.
     static void absorb(TaskContext& task, TaskContext& part);
-    static void interrupt(TaskContext& context) { context.interrupted_.store(true, std::memory_order_relaxed); }
+    static void interrupt(TaskContext& context) { context.interruption_.request_stop(); }
     /// Adds what the task added to accumulators to their values.
     static void mergeAccumulators(TaskContext& context);
 

@@ -25,7 +25,10 @@ public:
           arena_(slots, 0) {
         arena_.initialize();
     }
-    ~TbbExecutor() override { stop(); }
+    ~TbbExecutor() override {
+        while (!stop(std::chrono::hours(1))) {
+        }
+    }
 
     void wake(int pieces) override {
         if (onSlot()) --pieces;  // the caller's own slot looks for work when it is done
@@ -47,11 +50,11 @@ public:
         for (; begin > 0; --begin) arena_.enqueue([this] { run(); });
     }
 
-    void stop() override {
+    bool stop(std::chrono::milliseconds patience) override {
         std::unique_lock lock(mutex_);
         stopping_ = true;
         work_.notify_all();
-        ended_.wait(lock, [this] { return runners_ == 0; });
+        return ended_.wait_for(lock, patience, [this] { return runners_ == 0; });
     }
 
     bool onSlot() const override { return current == this; }

@@ -38,7 +38,7 @@ public:
         const int64_t bytes = bytesOf(byPartition);
         TaskMetrics& metrics = context_.taskMetrics();
         metrics.shuffleRecordsWritten += recordsOf(byPartition);
-        metrics.bytesWritten += bytes;
+        metrics.shuffleBytesWritten += bytes;
         if (blocks_.reserve(bytes)) {
             output_->addMemoryRun(std::move(byPartition), bytes);
             return;
@@ -234,7 +234,7 @@ std::vector<BlockPtr> ShuffleManager::fetch(const ShuffleDependency& shuffle, in
     }
     TaskMetrics& metrics = context.taskMetrics();
     metrics.shuffleRecordsRead += recordsOf(blocks);
-    metrics.bytesRead += bytesOf(blocks);
+    metrics.shuffleBytesRead += bytesOf(blocks);
     return blocks;
 }
 

@@ -3,6 +3,7 @@
 #include "rdd/block.hpp"
 #include "rdd/bytes.hpp"
 #include "rdd/codec.hpp"
+#include "rdd/task_context.hpp"
 
 #include <memory>
 #include <span>
@@ -49,11 +50,13 @@ const BlockCodec* blockCodecFor() {
 }
 
 /// Reads `part-NNNNN` of a directory of block files; checks frame, codec name and version first.
+/// @param metrics  counts what is read, unless it is null
 /// @throws SparkException  naming the file and what is wrong with it
-std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec);
-/// Writes `part-NNNNN` by temporary name and rename; a file that is there already stays.
-void writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
-                    int64_t attempt);
+std::shared_ptr<const Block> readBlockFile(const std::string& directory, int partition, const BlockCodec& codec,
+                                           TaskMetrics* metrics = nullptr);
+/// Writes `part-NNNNN` by temporary name and rename; a file that is there already stays. Returns how many bytes.
+int64_t writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,
+                       int64_t attempt);
 
 }  // namespace detail
 }  // namespace dstream

@@ -74,7 +74,6 @@ public:
     virtual int newShuffleId() = 0;
     virtual int64_t newId() = 0;  // broadcasts, accumulators
     virtual int defaultParallelism() const = 0;
-    virtual int numSlots() const = 0;
     virtual std::size_t chunkSize() const = 0;
     virtual BlockManager& blockManager() = 0;
     virtual Clock& clock() = 0;

@@ -60,9 +60,8 @@ private:
     }
     CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
         const ObjectPart& part = parts_[static_cast<std::size_t>(partition)];
-        auto block = readBlockFile(part.directory, part.number, *blockCodecFor<Owned<T>>());
-        context.taskMetrics().recordsRead += block->numRecords().value_or(0);
-        return RddNode<T>::cursorOf(std::move(block), context);
+        return RddNode<T>::cursorOf(
+            readBlockFile(part.directory, part.number, *blockCodecFor<Owned<T>>(), &context.taskMetrics()), context);
     }
 
     const std::string paths_;
@@ -135,7 +134,8 @@ void saveAsObjectFile(const std::shared_ptr<RddNode<T>>& node, const std::string
     saveParts(node, path, "saveAsObjectFile", where,
               [node = node.get(), codec](TaskContext& context, const std::string& directory) {
                   const auto block = node->computeBlock(context.partitionId(), context);
-                  writeBlockFile(directory, context.partitionId(), *block, *codec, context.taskAttemptId());
+                  context.taskMetrics().bytesWritten +=
+                      writeBlockFile(directory, context.partitionId(), *block, *codec, context.taskAttemptId());
                   context.taskMetrics().recordsWritten += block->numRecords().value_or(0);
               });
 }
@@ -151,7 +151,11 @@ struct PipeCommand {
     std::vector<std::string> words;
     std::map<std::string, std::string> environment;  // added to this process's
     bool separateDirectory = false;  // run in an empty directory with links to what is in the current one
+    int bufferBytes = 8192;          // of its input that are gathered before they are written
+    std::string encoding = "UTF-8";  // of its input and output
 };
+/// @throws IllegalArgumentException  when there is no command, no buffer or no such encoding
+void checkPipe(const PipeCommand& command);
 
 /// Appends text of more elements; false when there are no more.
 using TextFeed = UniqueFunction<bool(std::string& text)>;
@@ -219,17 +223,15 @@ struct TextHandle {  // a name that is looked up when the class is complete
 };
 
 template <class T>
-auto pipe(const std::shared_ptr<RddNode<T>>& node, std::vector<std::string> command,
-          std::map<std::string, std::string> environment, std::function<void(const LineWriter&)> printContext,
-          std::function<void(const Owned<T>&, const LineWriter&)> printElement, bool separateDirectory,
-          std::source_location where) {
-    require(!command.empty(), "pipe needs a command, the given one is empty");
+auto pipe(const std::shared_ptr<RddNode<T>>& node, PipeCommand command,
+          std::function<void(const LineWriter&)> printContext,
+          std::function<void(const Owned<T>&, const LineWriter&)> printElement, std::source_location where) {
+    checkPipe(command);
     require(Printable<T> || printElement,
             "pipe needs a text form of the elements, operator<< or toString(), or printElement");
-    return TextHandle<T>::type::of(
-        std::make_shared<PipedNode<T>>(node, PipeCommand{std::move(command), std::move(environment), separateDirectory},
-                                       std::move(printContext), std::move(printElement), CallSite::from(where)),
-        "pipe", CallSite::from(where));
+    return TextHandle<T>::type::of(std::make_shared<PipedNode<T>>(node, std::move(command), std::move(printContext),
+                                                                  std::move(printElement), CallSite::from(where)),
+                                   "pipe", CallSite::from(where));
 }
 
 }  // namespace dstream::detail

@@ -208,10 +208,9 @@ auto reduceByKeyLocally(const PlanT& plan, F f, Where where) {
 }
 
 template <class PlanT>
-RDD<std::pair<OwnedKey<PlanT>, int64_t>> countApproxDistinctByKey(const PlanT& plan, double relativeSD,
+RDD<std::pair<OwnedKey<PlanT>, int64_t>> countApproxDistinctByKey(const PlanT& plan, int p, int sp,
                                                                   const PartitionChoice& partitions, Where where) {
-    const int p = HyperLogLog::precisionFor(relativeSD);
-    HyperLogLog::check(p, 0);
+    HyperLogLog::check(p, sp);
     return combineWith(plan,
                        makeAggregator<HyperLogLog>(
                            [p](const auto& value) {

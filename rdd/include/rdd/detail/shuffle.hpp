@@ -220,13 +220,11 @@ public:
         const Placement<K> placement(partitioner());
         const int64_t limit = out.runBytes();
         const PlacementHash<typename P::first_type> hashOf{};
-        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext& part, auto&& addRun) {
+        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext&, auto&& addRun) {
             Agg agg(aggregator_);
             FlatTable<K, C> table;
             std::size_t checkAt = 4096;
-            int64_t records = 0;
             drive([&](auto&& element) {
-                ++records;
                 table.upsert(
                     hashOf(element.first), element.first,
                     [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
@@ -240,7 +238,6 @@ public:
                     }
                 }
             });
-            part.taskMetrics().recordsRead += records;
             addRun(splitByPartition(table.entries(), table.hashes(), placement));
         });
     }
@@ -269,10 +266,9 @@ public:
     void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
         const Placement<typename P::first_type> placement(partitioner());
         const int64_t limit = std::min(out.runBytes(), kRunBytes);
-        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext& part, auto&& addRun) {
+        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext&, auto&& addRun) {
             std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
             int64_t gathered = 0;
-            int64_t records = 0;
             const auto flush = [&] {
                 std::vector<BlockPtr> blocks(parts.size());
                 for (std::size_t p = 0; p < parts.size(); ++p) {
@@ -286,7 +282,6 @@ public:
                 gathered = 0;
             };
             drive([&](auto&& element) {
-                ++records;
                 const std::size_t p = placement(element.first);
                 parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
                                       convertElement<V>(std::forward<decltype(element)>(element).second));
@@ -297,7 +292,6 @@ public:
                 if (gathered > limit) [[unlikely]]
                     flush();
             });
-            part.taskMetrics().recordsRead += records;
             flush();
         });
     }
@@ -314,7 +308,6 @@ void forEachInBlocks(const std::vector<BlockPtr>& blocks, TaskContext& context, 
     for (const BlockPtr& block : blocks) {
         context.checkCancelled();
         const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
-        context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(typed.pairs.size());
         if (!typed.hashes.empty()) {
             for (std::size_t i = 0; i < typed.pairs.size(); ++i) f(typed.pairs[i], typed.hashes[i]);
         } else {
@@ -365,7 +358,6 @@ private:
         for (const BlockPtr& block : blocks) {
             context.checkCancelled();
             const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
-            context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(typed.pairs.size());
             for (std::size_t i = 0; i < typed.pairs.size(); ++i) {
                 const auto& pair = typed.pairs[i];
                 table.upsert(
@@ -425,7 +417,6 @@ private:
             const auto& pairs = static_cast<const PairBlock<K, V>&>(*blocks_[block_]).pairs;
             const std::size_t n = std::min(context_.chunkSize(), pairs.size() - position_);
             if (n == 0) {
-                context_.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(pairs.size());
                 blocks_[block_++].reset();
                 position_ = 0;
                 continue;
@@ -478,7 +469,6 @@ private:
                 block.reset();
             }
             guarded(this, [&] { stableSortByKey(pairs, compare_); });
-            context.taskMetrics().shuffleRecordsRead += static_cast<int64_t>(total);
             return std::make_unique<OwnedArrayCursor<Pair>>(std::move(pairs), context.chunkSize());
         }
     }
