@@ -1,17 +1,22 @@
 #include "rdd/spark_context.hpp"
+#include "support/errors.hpp"
 #include "support/test_files.hpp"
+#include "support/this_process.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <string>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace dstream {
@@ -310,28 +315,16 @@ TEST(CheckpointTest, ALocalCheckpointUsesKeptBlocksAndSaysWhenTheyAreLost) {
     EXPECT_THROW(rdd.collect(), SparkException);
 }
 
-std::size_t openFiles() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-    return count;
-}
-
-std::size_t threads() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
-    return count;
-}
-
 TEST(ResourceTest, Row46AThousandContextsLeaveNeitherFilesNorThreads) {
     { SparkContext warm(conf()); }
-    const std::size_t filesBefore = openFiles();
-    const std::size_t threadsBefore = threads();
+    const std::size_t filesBefore = testsupport::openDescriptors();
+    const std::size_t threadsBefore = testsupport::numThreads();
     for (int i = 0; i < 1000; ++i) {
         SparkContext sc(conf("local[2]"));
         ASSERT_EQ(sc.parallelize(std::vector<int>{1, 2, 3}, 2).count(), 3);
     }
-    EXPECT_EQ(openFiles(), filesBefore);
-    EXPECT_EQ(threads(), threadsBefore);
+    EXPECT_EQ(testsupport::openDescriptors(), filesBefore);
+    EXPECT_EQ(testsupport::numThreads(), threadsBefore);
 }
 
 // Not with the sanitizers, which map more memory than any limit and open pipes to look at objects.
@@ -357,24 +350,41 @@ TEST(ResourceTest, Row46ARunOutOfThreadsIsAnErrorThatSaysSo) {
 }
 
 TEST(ResourceTest, Row46ARunOutOfFileDescriptorsIsAnErrorThatSaysSo) {
-    testsupport::TemporaryDirectory directory;
-    SparkContext sc(conf().set("spark.local.dir", directory.path()).set("dstream.memory.limit", "0"));
-    auto rdd = sc.parallelize(numbers(100), 2).map([](int x) { return std::pair(x % 3, x); });
-    sc.core()->blockManager().localDirectory();
-    rlimit before{};
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-    rlimit none = before;
-    none.rlim_cur = 0;
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
-    std::string message;
-    try {
-        rdd.reduceByKey(std::plus<>{}).count();
-    } catch (const SparkException& error) {
-        message = error.what();
-    }
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
-    EXPECT_THAT(message, HasSubstr("open files"));
-    EXPECT_EQ(rdd.reduceByKey(std::plus<>{}).count(), 3);
+    const testsupport::TemporaryDirectory directory;
+    for (int i = 0; i < 100; ++i) std::ofstream(directory / std::to_string(i)) << i << "\n";
+    const std::string result = testsupport::inChild([&]() -> std::string {
+        constexpr rlimit kFew{64, 64};
+        if (setrlimit(RLIMIT_NOFILE, &kFew) != 0) return "the limit cannot be set";
+        const std::size_t before = testsupport::openDescriptors();
+        std::string text;
+        {
+            // A hundred files, a hundred processes and spilling need only a few at a time.
+            SparkContext sc(conf("local[4]").set("spark.local.dir", directory.path()).set("dstream.memory.limit", "0"));
+            const auto files = sc.textFile(directory / "[0-9]*", 100);
+            const auto pairs = sc.parallelize(numbers(100), 20).map([](int x) { return std::pair(x % 3, x); });
+            const auto work = [&] {
+                return std::to_string(files.count()) + " " + std::to_string(files.pipe("cat").count()) + " " +
+                       std::to_string(pairs.reduceByKey(std::plus<>{}, 20).count()) + "\n";
+            };
+            text += work();
+            std::vector<int> taken;
+            for (int file; (file = ::open("/dev/null", O_RDONLY)) >= 0;) taken.push_back(file);
+            for (const std::function<void()>& job :
+                 {std::function<void()>([&] { files.count(); }),
+                  std::function<void()>([&] { sc.parallelize(numbers(3), 1).pipe("cat").count(); }),
+                  std::function<void()>([&] { pairs.reduceByKey(std::plus<>{}, 2).count(); })}) {
+                const std::string error = testsupport::errorOf(job);
+                text += error.find("Too many open files") == error.npos ? error : "too many";
+                text += "\n";
+            }
+            text += std::to_string(sc.parallelize(numbers(10), 2).count()) + " without files\n";
+            for (const int file : taken) ::close(file);
+            text += work();
+        }
+        for (int i = 0; i < 200; ++i) SparkContext(conf("local[2]")).parallelize(numbers(3), 2).count();
+        return text + std::to_string(static_cast<int64_t>(testsupport::openDescriptors() - before)) + " left open";
+    });
+    EXPECT_EQ(result, "100 100 3\ntoo many\ntoo many\ntoo many\n10 without files\n100 100 3\n0 left open");
 }
 #endif
 

@@ -10,10 +10,6 @@ namespace {
 
 class LeftBehind {
 public:
-    ~LeftBehind() {
-        release();
-        for (Entry& entry : entries_) static_cast<void>(new Entry(std::move(entry)));
-    }
     void add(std::shared_ptr<void> object, std::function<bool()> hasEnded) {
         release();
         const std::lock_guard lock(mutex_);
@@ -40,14 +36,20 @@ private:
     std::vector<Entry> entries_;
 };
 
+/// Never destroyed: waiting for what has not ended would never end.
 LeftBehind& leftBehind() {
-    static LeftBehind all;
-    return all;
+    static auto* const all = new LeftBehind;
+    return *all;
 }
+
+struct AtExit {
+    ~AtExit() { leftBehind().release(); }
+};
 
 }  // namespace
 
 void leaveBehind(std::shared_ptr<void> object, std::function<bool()> hasEnded) {
+    static const AtExit atExit;
     leftBehind().add(std::move(object), std::move(hasEnded));
 }
 

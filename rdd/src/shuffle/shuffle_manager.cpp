@@ -40,7 +40,12 @@ public:
         metrics.shuffleRecordsWritten += recordsOf(byPartition);
         metrics.shuffleBytesWritten += bytes;
         if (blocks_.reserve(bytes)) {
-            output_->addMemoryRun(std::move(byPartition), bytes);
+            try {
+                output_->addMemoryRun(std::move(byPartition), bytes);
+            } catch (...) {
+                blocks_.release(bytes);
+                throw;
+            }
             return;
         }
         const BlockCodec* const codec = shuffle_.codec();

@@ -104,9 +104,9 @@ struct BlockManager::Impl {
     }
 
     void keep(const BlockId& id, Entry& entry, BlockPtr block, int64_t bytes) {
+        entry.used = leastRecentFirst.insert(leastRecentFirst.end(), id);  // first: memory may be out
         entry.memory = std::move(block);
         entry.memoryBytes = bytes;
-        entry.used = leastRecentFirst.insert(leastRecentFirst.end(), id);
     }
 
     void removeFile(const std::string& file) noexcept {
@@ -254,8 +254,19 @@ bool BlockManager::put(const BlockId& id, BlockPtr block, StorageLevel level, co
     if (!level.isValid()) return false;
     Impl& impl = *impl_;
     const auto bytes = static_cast<int64_t>(block->sizeBytes());
+    /// What goes at the end: all that this call has taken when it fails, else the file that the block had before.
+    struct Leftover {
+        BlockManager& blocks;
+        int64_t reserved = 0;
+        std::string file;
+        ~Leftover() {
+            if (reserved > 0) blocks.release(reserved);
+            blocks.impl_->removeFile(file);
+        }
+    } leftover{*this, 0, {}};
     const bool inMemory = level.useMemory() && reserveFor(bytes, &id);
-    std::string file;
+    if (inMemory) leftover.reserved = bytes;
+    std::string& file = leftover.file;
     int64_t fileBytes = 0;
     if (!inMemory && level.useDisk() && codec != nullptr) {
         try {
@@ -265,24 +276,21 @@ bool BlockManager::put(const BlockId& id, BlockPtr block, StorageLevel level, co
                        "block " + id.toString() + " could not be written and is not kept: " + error.what());
         }
     }
-    std::string oldFile;
-    {
-        const std::lock_guard lock(impl.mutex);
-        if (!inMemory && file.empty()) return false;
-        Impl::Entry& entry = impl.entries[id];
-        oldFile = impl.drop(entry);
-        entry.level = level;
-        entry.codec = codec;
-        entry.spilling = false;
-        entry.fileBytes = fileBytes;
-        entry.file = std::move(file);
-        if (inMemory) impl.keep(id, entry, std::move(block), bytes);
-        if (!inMemory && level.useMemory()) {
-            ++impl.spills;
-            impl.spilledBytes += fileBytes;
-        }
+    if (!inMemory && file.empty()) return false;
+    const std::lock_guard lock(impl.mutex);
+    Impl::Entry& entry = impl.entries[id];
+    std::string oldFile = impl.drop(entry);
+    if (inMemory) impl.keep(id, entry, std::move(block), bytes);
+    leftover.reserved = 0;
+    entry.level = level;
+    entry.codec = codec;
+    entry.spilling = false;
+    entry.fileBytes = fileBytes;
+    entry.file = std::exchange(file, std::move(oldFile));
+    if (!inMemory && level.useMemory()) {
+        ++impl.spills;
+        impl.spilledBytes += fileBytes;
     }
-    impl.removeFile(oldFile);
     return true;
 }
 
@@ -318,8 +326,8 @@ BlockPtr BlockManager::get(const BlockId& id) {
         if (block && same && !found->second.memory && found->second.level.useMemory()) {
             const auto bytes = static_cast<int64_t>(block->sizeBytes());
             if (impl.used + bytes <= impl.limit) {
-                impl.used += bytes;
                 impl.keep(id, found->second, block, bytes);
+                impl.used += bytes;
             }
         }
         if (block || !same) return block;
