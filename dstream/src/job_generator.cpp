@@ -198,26 +198,33 @@ void JobGenerator::rerun(const StreamingCheckpoint& recovered, Time restartTime)
                    " again, ticks go on at " + restartTime.toString());
     for (Time time : times) {
         if (!begin(time)) return;
-        DSTREAM_FAILPOINT("recovery.rerun");
-        core_.graph.catchUp(time);
-        submit(time, true);
+        trySubmit(time, true);
     }
 }
 
 void JobGenerator::generateJobs(Time time) {
     checkWallClock();
     if (!begin(time)) return;
+    trySubmit(time, false);
+    doCheckpoint(time, false);
+}
+
+void JobGenerator::trySubmit(Time time, bool again) {
     try {
-        submit(time, false);
+        if (again) {
+            DSTREAM_FAILPOINT("recovery.rerun");
+            core_.graph.catchUp(time);
+        }
+        submit(time, again);
     } catch (...) {
         try {
             std::throw_with_nested(SparkException("generating the jobs of batch " + time.toString() + " failed"));
         } catch (...) {
             core_.reportError("batch " + time.toString(), std::current_exception());
         }
+        core_.jobScheduler.addFailed(time);
         settle(time);
     }
-    doCheckpoint(time, false);
 }
 
 void JobGenerator::onBatchCompleted(Time time, const BatchInfo&) {

@@ -54,6 +54,8 @@ private:
     void generateJobs(Time time);
     bool begin(Time time);
     void submit(Time time, bool again);
+    /// A failure is reported, and the batch stays among the pending ones.
+    void trySubmit(Time time, bool again);
     void rerun(const StreamingCheckpoint& recovered, Time restartTime);
     void clearMetadata(Time time);
     void doCheckpoint(Time time, bool clearLater);

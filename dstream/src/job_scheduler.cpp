@@ -62,6 +62,11 @@ void JobScheduler::submit(Time time, std::vector<Job> jobs, std::map<int, Stream
     }
 }
 
+void JobScheduler::addFailed(Time time) {
+    std::lock_guard lock(mutex_);
+    failedTimes_.insert(time);
+}
+
 void JobScheduler::run(std::stop_token stop) {
     currentScheduler = this;
     std::unique_lock lock(mutex_);

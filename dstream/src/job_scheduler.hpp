@@ -31,6 +31,8 @@ public:
 
     void start();
     /// Queues a batch. A batch without jobs is not announced and is settled at once.
+    /// Keeps a batch without jobs among the pending ones.
+    void addFailed(Time time);
     void submit(Time time, std::vector<Job> jobs, std::map<int, StreamInputInfo> inputInfo);
     /// Stops taking jobs and joins the threads. Graceful: after all queued jobs; else those not begun are dropped.
     /// Running ones are cancelled after a while.

@@ -1,5 +1,7 @@
-// Cuts the power under the word count: crash_power_cut [--seeds N] [--seed S] [--ignore-syncs]. Seed i alone is
-// repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given.
+// Cuts the power under the word count: crash_power_cut [--faults] [--seeds N] [--seed S] [--ignore-syncs]. Seed i alone
+// is repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given. With --faults,
+// changes to files fail instead, one or some in a row, with EIO or ENOSPC; the power is cut when the program has ended.
+#include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "support/power_cut_file_system.hpp"
@@ -7,8 +9,10 @@
 #include "word_count.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <random>
 #include <string>
@@ -71,7 +75,8 @@ public:
 
     /// The changes of a run without a cut.
     uint64_t changes() const { return changes_; }
-    uint64_t cuts() const { return cuts_; }
+    /// The cuts, or runs with a fault, so far.
+    uint64_t events() const { return events_; }
 
     /// Runs the program under one to three cuts and then to its end. Returns what is wrong, or nothing.
     std::string run(uint64_t seed) {
@@ -89,9 +94,35 @@ public:
             } catch (const std::exception& error) {
                 if (!fs.isOff()) return story + ": " + error.what();
             }
-            cuts_ += fs.isOff() ? 1 : 0;
+            events_ += fs.isOff() ? 1 : 0;
             fs.restart();
         }
+        return finish(fs, story);
+    }
+
+    /// Lets changes fail: the (seed + 1)-th of a run and perhaps some after it. Returns what is wrong, or nothing.
+    std::string runWithFaults(uint64_t seed) {
+        std::mt19937_64 random(seed);
+        PowerCutFs fs(kRoot, random());
+        const Replacement replacement(fs);
+        const uint64_t first = 1 + seed % changes_;
+        const uint64_t count = random() % 2 == 0 ? 1 : 1 + random() % 60;
+        const int error = random() % 2 == 0 ? EIO : ENOSPC;
+        fs.cutAt(0);
+        fs.failFrom(first, count, error);
+        try {
+            runWordCount(makeWordCount(program_));
+        } catch (const SparkException&) {  // it cannot start like that
+        }
+        events_ += fs.changes() >= first ? 1 : 0;
+        fs.restart();
+        return finish(fs, std::to_string(count) + " changes from " + std::to_string(first) + " failed with " +
+                              strerrorname_np(error));
+    }
+
+private:
+    /// Runs the program to its end and looks at its output.
+    std::string finish(PowerCutFs& fs, const std::string& story) {
         try {
             runWordCount(makeWordCount(program_));
             const std::vector<std::string> lines = linesOfOutput(fs, program_.output);
@@ -104,27 +135,30 @@ public:
         }
     }
 
-private:
     const WordCount program_;
     const bool ignoresSyncs_;
     std::vector<std::string> expected_;
     uint64_t changes_ = 0;
-    uint64_t cuts_ = 0;
+    uint64_t events_ = 0;
 };
 
 int main(int argc, char** argv) {
     uint64_t seeds = 500;
     const char* const given = std::getenv("DSTREAM_TEST_SEED");
     uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-    const bool ignoresSyncs = std::string_view(argv[argc - 1]) == "--ignore-syncs";
-    if (ignoresSyncs) --argc;
-    for (int i = 1; i < argc; i += 2) {
+    bool ignoresSyncs = false;
+    bool faults = false;
+    for (int i = 1; i < argc; ++i) {
         const std::string_view name = argv[i];
+        if (name == "--ignore-syncs" || name == "--faults") {
+            (name == "--faults" ? faults : ignoresSyncs) = true;
+            continue;
+        }
         if (i + 1 == argc || (name != "--seeds" && name != "--seed")) {
-            std::fprintf(stderr, "usage: %s [--seeds N] [--seed S] [--ignore-syncs]\n", argv[0]);
+            std::fprintf(stderr, "usage: %s [--faults] [--seeds N] [--seed S] [--ignore-syncs]\n", argv[0]);
             return 2;
         }
-        (name == "--seed" ? seed : seeds) = std::strtoull(argv[i + 1], nullptr, 10);
+        (name == "--seed" ? seed : seeds) = std::strtoull(argv[++i], nullptr, 10);
     }
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(seed));
     setLogLevel(LogLevel::kOff);
@@ -133,14 +167,14 @@ int main(int argc, char** argv) {
     PowerCuts powerCuts(directory / "input", ignoresSyncs);
     uint64_t broken = 0;
     for (uint64_t i = 0; i < seeds; ++i) {
-        const std::string wrong = powerCuts.run(seed + i);
+        const std::string wrong = faults ? powerCuts.runWithFaults(seed + i) : powerCuts.run(seed + i);
         if (wrong.empty()) continue;
         ++broken;
         std::fprintf(stderr, "seed %llu, %s\n", static_cast<unsigned long long>(seed + i), wrong.c_str());
     }
-    std::printf("%llu seeds, %llu power cuts among %llu changes, %llu broken\n", static_cast<unsigned long long>(seeds),
-                static_cast<unsigned long long>(powerCuts.cuts()), static_cast<unsigned long long>(powerCuts.changes()),
-                static_cast<unsigned long long>(broken));
+    std::printf("%llu seeds, %llu %s among %llu changes, %llu broken\n", static_cast<unsigned long long>(seeds),
+                static_cast<unsigned long long>(powerCuts.events()), faults ? "faults" : "power cuts",
+                static_cast<unsigned long long>(powerCuts.changes()), static_cast<unsigned long long>(broken));
     return broken == 0 ? 0 : 1;
 }
 

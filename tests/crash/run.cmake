@@ -13,10 +13,12 @@ file(REMOVE_RECURSE "${directory}")
 file(MAKE_DIRECTORY "${directory}")
 execute_process(COMMAND "${PROGRAM}" --prepare "${directory}" COMMAND_ERROR_IS_FATAL ANY)
 
+set(sink "cat sink/*/part-*")
+
 # kit(STATUS OPTION...): the kit must end with that status; its closing line is put into `closing`.
 function(kit status)
   execute_process(
-    COMMAND "${KIT}" --ledger "${directory}/ledger" --sink "cat sink/*/part-*" --work "${directory}/work" --jobs 2
+    COMMAND "${KIT}" --ledger "${directory}/ledger" --sink "${sink}" --work "${directory}/work" --jobs 2
             --names "${directory}/names" ${ARGN}
     RESULT_VARIABLE result
     OUTPUT_VARIABLE closing
@@ -40,6 +42,13 @@ if(CASE MATCHES "^Row7")
 elseif(CASE MATCHES "^Row8")
   kit(0 --points 0 --kills 30 --histories 3 -- "${PROGRAM}" "${directory}")
   expect("^0 kill points, 30 random kills, 0 lost, 0 duplicates\n$")
+elseif(CASE MATCHES "^ABatchThatRunsAgain")
+  set(sink "cksum sink/*/*")
+  file(MAKE_DIRECTORY "${directory}/unkilled")
+  execute_process(COMMAND "${PROGRAM}" "${directory}" WORKING_DIRECTORY "${directory}/unkilled" COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND sh -c "${sink}" WORKING_DIRECTORY "${directory}/unkilled" OUTPUT_FILE "${directory}/ledger")
+  kit(0 --points 20 --kills 20 --histories 2 -- "${PROGRAM}" "${directory}")
+  expect("^20 kill points, 20 random kills, 0 lost, 0 duplicates\n$")
 elseif(CASE MATCHES "^EveryFailpoint")
   kit(0 --points 20 --kills 20 --histories 2 -- "${PROGRAM}" "${directory}" --scarce)
   file(STRINGS "${directory}/names" hit)

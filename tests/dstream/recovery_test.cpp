@@ -166,6 +166,30 @@ TEST_F(RecoveryTest, BatchesThatFailedRunAgain) {
     EXPECT_THAT(ran, ElementsAre(2000, 4000, 5000));
 }
 
+TEST_F(RecoveryTest, BatchesWhoseJobsCouldNotBeMadeAreTriedAgain) {
+    bool fails = true;
+    std::vector<int64_t> ran;
+    auto define = [&](const StreamingContext& ssc) {
+        auto stream = input(ssc).transform([&](const RDD<Count>& rdd, Time time) {
+            if (fails && time == Time(2000)) throw SparkException("on purpose");
+            return rdd;
+        });
+        stream.foreachRDD([&](const RDD<Count>&, Time time) { ran.push_back(time.milliseconds()); });
+        return stream;
+    };
+    setLogLevel(LogLevel::kOff);
+    runOn(4, define);
+    EXPECT_THAT(ran, ElementsAre(1000, 3000, 4000));
+    ran.clear();
+    runOn(1, define);
+    EXPECT_THAT(ran, ElementsAre(4000, 5000)) << "while it fails, the other batches run";
+    fails = false;
+    ran.clear();
+    runOn(1, define);
+    setLogLevel(LogLevel::kWarn);
+    EXPECT_THAT(ran, ElementsAre(2000, 5000, 6000));
+}
+
 TEST_F(RecoveryTest, ADamagedCheckpointIsSetAsideAndTheOneBeforeUsed) {
     runOn(5, sums());
     const std::string newest = newestFile();

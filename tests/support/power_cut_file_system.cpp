@@ -43,6 +43,7 @@ struct PowerCutFs::Node {
     std::vector<std::byte> bytes;
     std::vector<std::byte> synced;
     std::vector<Write> unsynced;
+    bool syncFailed = false;
     int lockedBy = -1;
     // a directory
     std::map<std::string, NodePtr> names;
@@ -73,6 +74,13 @@ void PowerCutFs::cutAt(uint64_t change) {
     cutAt_ = change;
 }
 
+void PowerCutFs::failFrom(uint64_t change, uint64_t count, int error) {
+    const std::lock_guard lock(mutex_);
+    failFrom_ = change;
+    failUntil_ = change + count;
+    failError_ = error;
+}
+
 bool PowerCutFs::isOff() const {
     const std::lock_guard lock(mutex_);
     return off_;
@@ -96,12 +104,14 @@ void PowerCutFs::restart() {
     }
     off_ = false;
     cutAt_ = 0;
+    failUntil_ = 0;
     changes_ = 0;
 }
 
 void PowerCutFs::survive(Node& node) {
     if (std::exchange(node.survived, true)) return;
     node.lockedBy = -1;
+    node.syncFailed = false;
     for (auto& [name, values] : node.unsyncedNames) {
         NodePtr value = values[random_() % values.size()];
         if (value) {
@@ -154,7 +164,8 @@ PowerCutFs::Open* PowerCutFs::openOf(int descriptor) {
 
 int64_t PowerCutFs::change() {
     if (!off_ && ++changes_ == cutAt_) off_ = true;
-    return off_ ? -EIO : 0;
+    if (off_) return -EIO;
+    return changes_ >= failFrom_ && changes_ < failUntil_ ? -failError_ : 0;
 }
 
 void PowerCutFs::setName(Node& directory, const std::string& name, NodePtr node) {
@@ -245,9 +256,12 @@ int64_t PowerCutFs::doSync(int descriptor) {
     const std::lock_guard lock(mutex_);
     Open* const open = openOf(descriptor);
     if (open == nullptr) return -EIO;
-    if (const int64_t error = change()) return error;
-    if (ignoresSyncs_) return 0;
     Node& node = *open->node;
+    if (const int64_t error = change()) {
+        node.syncFailed = !node.isDirectory;
+        return error;
+    }
+    if (ignoresSyncs_ || node.syncFailed) return 0;
     node.synced = node.bytes;
     node.unsynced.clear();
     node.unsyncedNames.clear();

@@ -29,6 +29,9 @@ public:
     void ignoreSyncs();
     /// Cuts the power at the n-th change from now on, which does not happen any more; 0: never.
     void cutAt(uint64_t change);
+    /// Makes `count` changes fail with `error` from the n-th on, counted as those of cutAt. What a failed sync of
+    /// a file should have made durable never will be, as on Linux.
+    void failFrom(uint64_t change, uint64_t count, int error);
     bool isOff() const;
     /// The changes since the last cutAt: writes, syncs, renames and the like.
     uint64_t changes() const;
@@ -66,7 +69,7 @@ private:
     bool isMine(const char* path) const;
     Place find(const std::string& path) const;
     Open* openOf(int descriptor);
-    /// -EIO when the power is off, or goes off now.
+    /// The error of a change: none, that of failFrom, or -EIO when the power is off or goes off now.
     int64_t change();
     static void setName(Node& directory, const std::string& name, NodePtr node);
     int64_t writeTo(Open& open, const void* bytes, size_t count, uint64_t offset);
@@ -81,6 +84,9 @@ private:
     uint64_t nextInode_ = 1;
     uint64_t changes_ = 0;
     uint64_t cutAt_ = 0;
+    uint64_t failFrom_ = 0;
+    uint64_t failUntil_ = 0;
+    int failError_ = 0;
     bool off_ = false;
     bool ignoresSyncs_ = false;
 };

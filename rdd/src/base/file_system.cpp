@@ -266,7 +266,16 @@ void Fs::makeDirectories(const std::string& path, mode_t permissions) {
 
 void Fs::makeDurableDirectories(const std::string& path, mode_t permissions) {
     const std::string parent = directoryOf(path);
-    if (parent != path && !exists(parent)) makeDurableDirectories(parent, permissions);
+    if (parent != path && !exists(parent)) {
+        makeDurableDirectories(parent, permissions);
+    } else {
+        // Who made the parent may have died, or failed, before its name was durable. What cannot be read is not ours.
+        try {
+            syncDirectory(directoryOf(parent));
+        } catch (const FileSystemException& error) {
+            if (error.code() != std::errc::permission_denied) throw;
+        }
+    }
     makeDirectories(path, permissions);
     syncDirectory(parent);
 }

@@ -35,7 +35,10 @@ int64_t writeBlockFile(const std::string& directory, int partition, const Block&
                        int64_t attempt) {
     Fs& fs = posixFs();
     const std::string path = directory + "/" + partName(partition);
-    if (fs.exists(path)) return 0;
+    if (fs.exists(path)) {
+        fs.syncDirectory(directory);  // which may be what failed the first time
+        return 0;
+    }
     const std::string temporary = directory + "/." + partName(partition) + "-attempt-" + std::to_string(attempt);
     try {
         File file = fs.open(temporary, Fs::Mode::kTruncate);
