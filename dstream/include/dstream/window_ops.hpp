@@ -1,5 +1,6 @@
 #pragma once
 
+#include "dstream/sliding_window.hpp"
 #include "dstream/stream_node.hpp"
 #include "rdd/detail/flat_table.hpp"
 
@@ -228,7 +229,10 @@ public:
     template <class F>
     DStream<O> reduceByWindow(F f, Duration windowDuration, Duration slideDuration,
                               Where where = Where::current()) const {
-        return self().reduce(f, where).window(windowDuration, slideDuration, where).reduce(f, where);
+        return DStream<O>(self()
+                              .map([](const T& element) { return std::pair<int, T>(1, element); }, where)
+                              .reduceByKeyAndWindow(std::move(f), windowDuration, slideDuration, 1, where)
+                              .map([](const std::pair<int, O>& pair) { return pair.second; }, where));
     }
     /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. No element until there was data.
     /// @note Needs a checkpoint directory.
@@ -283,17 +287,23 @@ public:
                                                     partitioner, true, where);
                      });
     }
-    /// The values of each key in the window, merged by `f`: batch by batch, then over the window.
+    /// The values of each key in the window, merged by `f` in the order of the batches. Of a window of many slides,
+    /// parts are merged once for several windows: a slide costs as much in a long window as in a short one.
     template <class F>
     DStream<std::pair<K, V>> reduceByKeyAndWindow(F f, Duration windowDuration,
                                                   std::optional<Duration> slideDuration = std::nullopt,
                                                   PartitionChoice partitions = {},
                                                   Where where = Where::current()) const requires PairLike<T> {
+        const Duration slide = slideDuration.value_or(self().node()->slideDuration());
+        checkWindow(*self().node(), windowDuration, slide);
         const Partitioner partitioner = this->partitionerOf(partitions);
-        return self()
-            .reduceByKey(f, partitioner, where)
-            .window(windowDuration, slideDuration, where)
-            .reduceByKey(f, partitioner, where);
+        const auto reduced = self().reduceByKey(f, partitioner, where);
+        using Sliding = SlidingWindowNode<K, V, F>;
+        if (Sliding::panesOf(windowDuration, slide) < Sliding::kWorthwhile) {
+            return reduced.window(windowDuration, slide, where).reduceByKey(f, partitioner, where);
+        }
+        return DStream<std::pair<K, V>>(std::make_shared<Sliding>(reduced.node(), std::move(f), windowDuration, slide,
+                                                                  partitioner, CallSite::from(where)));
     }
     /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. Keys stay for ever unless
     /// `filter`, a predicate on the (key, value) pair of the result, drops them.
