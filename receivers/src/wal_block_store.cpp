@@ -180,7 +180,7 @@ std::shared_ptr<const StoredBlock> WalBlockStore::store(const StreamBlockId& id,
     std::shared_ptr<const StoredBlock> memory = memory_->store(id, std::move(block), level);
     const int64_t time = stream.writer.takeTime();
     try {
-        DSTREAM_FAILPOINT("receiver.before_block_logged");
+        DSTREAM_FAILPOINT("wal.before_block_logged");
         WriteAheadLogRecordHandle handle = stream.writer.write(record, time, id.streamId, &report_);
         return std::make_shared<const LoggedBlock>(id, found->second, std::move(memory), std::move(handle), time);
     } catch (...) {
@@ -320,7 +320,7 @@ bool WalTrackerLog::blockAdded(const ReceivedBlockInfo& info) {
     record.i64(info.blockId.uniqueId);
     record.i64(info.numRecords.value_or(-1));
     WalBlockStore::describe(record, info.stored.get());
-    const int injected = DSTREAM_FAILPOINT_ERRNO("receiver.before_block_added");
+    const int injected = DSTREAM_FAILPOINT_ERRNO("wal.before_block_added");
     if (!write(record, time, info.blockId.streamId, true, injected)) return false;
     std::lock_guard lock(mutex_);
     added_[info.blockId] = time;
@@ -346,7 +346,7 @@ bool WalTrackerLog::batchAllocated(Time batchTime, const BlocksByStream& blocks)
             record.i64(info.blockId.uniqueId);
         }
     }
-    const int injected = DSTREAM_FAILPOINT_ERRNO("receiver.before_batch_allocated");
+    const int injected = DSTREAM_FAILPOINT_ERRNO("wal.before_batch_allocated");
     if (!write(record, time, -1, false, injected)) return false;
     std::lock_guard lock(mutex_);
     Batch& batch = batches_[batchTime];
@@ -376,7 +376,7 @@ bool WalTrackerLog::batchesCleaned(const std::vector<Time>& batchTimes) {
     }
     record.u64(batchTimes.size());
     for (const Time batchTime : batchTimes) record.i64(batchTime.milliseconds());
-    const int injected = DSTREAM_FAILPOINT_ERRNO("receiver.before_batches_cleaned");
+    const int injected = DSTREAM_FAILPOINT_ERRNO("wal.before_batches_cleaned");
     if (!write(record, time, -1, false, injected)) return false;
     writer_.release(time);
     forget(batchTimes);
