@@ -320,20 +320,21 @@ private:
 
     Undo& recordAt(uint64_t id) { return undo_[id / kPiece - oldest_ / kPiece]->records[id % kPiece]; }
     const Undo& recordAt(uint64_t id) const { return undo_[id / kPiece - oldest_ / kPiece]->records[id % kPiece]; }
-    /// The id of an entry's record by its lower bits, if it lies in [oldest, limit); else `limit`.
-    uint64_t recordOf(uint32_t index, uint32_t lowId, uint64_t limit) const {
+    /// The id of an entry's record by its lower bits, if it lies in [from, limit); else `limit`. Older records are not
+    /// looked at.
+    uint64_t recordOf(uint32_t index, uint32_t lowId, uint64_t from, uint64_t limit) const {
         const uint64_t id = oldest_ + static_cast<uint32_t>(lowId - static_cast<uint32_t>(oldest_));
-        return id < limit && recordAt(id).entry == index ? id : limit;
+        return id >= from && id < limit && recordAt(id).entry == index ? id : limit;
     }
     /// The oldest record of an entry from `position` on: what the entry was at that position. Null when it is that
     /// still.
     const Undo* recordSince(uint32_t index, const Entry& at, uint64_t position) const {
         const Undo* found = nullptr;
         uint64_t limit = newest_;
-        for (uint64_t id = recordOf(index, at.undo, limit); id < limit && id >= position;) {
+        for (uint64_t id = recordOf(index, at.undo, position, limit); id < limit;) {
             found = &recordAt(id);
             limit = id;
-            id = recordOf(index, found->previous, limit);
+            id = recordOf(index, found->previous, position, limit);
         }
         return found;
     }
@@ -353,9 +354,7 @@ private:
     /// Keeps what an entry is before this attempt changes it for the first time.
     Undo* remember(uint32_t index, Entry& at) {
         if (versions_.empty()) return nullptr;  // nobody can want what was before the first version
-        if (const uint64_t id = recordOf(index, at.undo, newest_); id < newest_ && id >= firstRecord_) {
-            return &recordAt(id);
-        }
+        if (const uint64_t id = recordOf(index, at.undo, firstRecord_, newest_); id < newest_) return &recordAt(id);
         if (newest_ / kPiece - oldest_ / kPiece == undo_.size()) undo_.push_back(std::make_unique<UndoBlock>());
         Undo& record = recordAt(newest_);
         record.entry = index;
@@ -409,7 +408,7 @@ private:
                 setUpdated(record.entry, record.updated);
                 at.undo = record.previous;
                 // A key that was there without a state has an older record that leads back to one.
-                if (!(at.flags & kLive) && recordOf(record.entry, at.undo, newest_ - 1) == newest_ - 1)
+                if (!(at.flags & kLive) && recordOf(record.entry, at.undo, oldest_, newest_ - 1) == newest_ - 1)
                     freeEntry(record.entry);
             }
             while (!undo_.empty() && (oldest_ / kPiece + undo_.size() - 1) * kPiece >= newest_) undo_.pop_back();
