@@ -105,7 +105,7 @@ public:
     void setName(std::string name);
     /// Gives the operator a stable identity for checkpoints.
     /// @throws IllegalArgumentException  when another operator of the context has this id
-    void setUid(std::string uid);
+    virtual void setUid(std::string uid);
 
     /// The RDD of `time`: generated once, remembered for rememberDuration. Null for times that are not on the stream's
     /// grid and for batches without RDD. Generator's thread only.

@@ -98,7 +98,7 @@ template <class K, class V, class S, class M,
           class F = std::function<std::optional<M>(Time, const K&, std::optional<V>, State<S>&)>>
 class StateSpec {
 public:
-    explicit StateSpec(F f) : f_(std::move(f)) {}
+    explicit StateSpec(F mapping) : f_(std::move(mapping)) {}
     /// `f(Time, K, optional<V>, State<S>&) -> optional<M>` (absent: no output), or `f(K, optional<V>, State<S>&) -> M`.
     /// @throws IllegalArgumentException  for an empty function
     template <class G>
@@ -121,7 +121,7 @@ public:
         return *this;
     }
     /// A key without records for longer than this, in batch time, is called once more with isTimingOut() and removed.
-    /// Looked for in the batches whose state is checkpointed.
+    /// Looked for in the batches whose state is checkpointed, or in each with `dstream.state.timeoutScan=everyBatch`.
     StateSpec& timeout(Duration idle) {
         timeout_ = idle;
         return *this;

@@ -99,21 +99,48 @@ public:
         return std::static_pointer_cast<DStreamNodeOf<RDD<M>>>(this->node());
     }
 
-    /// All keys with their state after each batch. Costs a pass over all keys.
+    /// All keys with their state after each batch, read as far as they are asked for. Costs a pass over all keys.
     DStream<std::pair<K, S>> stateSnapshots(Where where = Where::current()) const {
         using Record = detail::StateRecord<K, S, M>;
-        return DStream<std::pair<K, S>>(
-            detail::addOp(std::static_pointer_cast<detail::MappedStateNode<K, S, M>>(this->node())->state(),
-                          "stateSnapshots", CallSite::from(where), [where](const RDD<Record>& records) {
-                              return records.template flatMap<std::pair<K, S>>(
-                                  [](const Record& record, auto&& emit) {
-                                      for (const auto& [key, entry] : record.table->entries()) {
-                                          if (entry.live) emit(std::pair<K, S>(key, entry.state));
-                                      }
-                                  },
-                                  where);
-                          }));
+        return detail::addOp(state(), "stateSnapshots", CallSite::from(where), [where](const RDD<Record>& records) {
+            return detail::readState<detail::ReadStates<K, S, M>>(records, "stateSnapshots", CallSite::from(where));
+        });
     }
+    /// The state of a key after the newest batch that has been computed; absent when it has none. Any thread, while the
+    /// context runs.
+    std::optional<S> stateOf(const K& key) const { return state()->stateOf(key); }
+    /// All states after the newest batch that has been computed, as an RDD that stays what it is while further batches
+    /// are computed. Any thread, while the context runs.
+    RDD<std::pair<K, S>> stateSnapshot(Where where = Where::current()) const {
+        return state()->snapshot(CallSite::from(where));
+    }
+
+private:
+    const auto& state() const { return static_cast<const detail::MappedStateNode<K, S, M>&>(*this->node()).state(); }
+};
+
+/// The state that updateStateByKey keeps: every key with its state after each batch. Its RDDs are versions of tables
+/// that are updated in place, and are read as far as they are asked for.
+template <class K, class S>
+class StateDStream : public detail::StreamOps<StateDStream<K, S>, std::pair<K, S>, DStream<std::pair<K, S>>> {
+    using Ops = detail::StreamOps<StateDStream<K, S>, std::pair<K, S>, DStream<std::pair<K, S>>>;
+    using Where = std::source_location;
+
+public:
+    explicit StateDStream(std::shared_ptr<detail::UpdatedStateNode<K, S>> node) : Ops(std::move(node)) {}
+
+    std::shared_ptr<DStreamNodeOf<RDD<std::pair<K, S>>>> nodeAs() const {
+        return std::static_pointer_cast<DStreamNodeOf<RDD<std::pair<K, S>>>>(this->node());
+    }
+    /// As MapWithStateDStream::stateOf.
+    std::optional<S> stateOf(const K& key) const { return state()->stateOf(key); }
+    /// As MapWithStateDStream::stateSnapshot.
+    RDD<std::pair<K, S>> stateSnapshot(Where where = Where::current()) const {
+        return state()->snapshot(CallSite::from(where));
+    }
+
+private:
+    const auto& state() const { return static_cast<const detail::UpdatedStateNode<K, S>&>(*this->node()).state(); }
 };
 
 namespace detail {

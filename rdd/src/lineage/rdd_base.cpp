@@ -227,10 +227,16 @@ std::shared_ptr<const Block> RddBase::edgeBlock(int partition, TaskContext& cont
     if (level == StorageLevel::NONE) return compute();
     BlockManager& blocks = context.core().blockManager();
     const BlockId id{BlockId::Kind::kRdd, id_, partition};
-    return blocks.getOrCompute(id, level, blockCodec(), [&] {
+    const auto computeCounted = [&] {
         if (blocks.isLost(id)) ++context.taskMetrics().recomputedPartitions;
         return compute();
-    });
+    };
+    if (context.attemptNumber() == 0) return blocks.getOrCompute(id, level, blockCodec(), computeCounted);
+    // The copy of a slow task would wait for the very one it is to overtake.
+    if (BlockPtr block = blocks.get(id)) return block;
+    BlockPtr block = computeCounted();
+    blocks.put(id, block, level, blockCodec());
+    return block;
 }
 
 void RddBase::prepareLongLineage(int partition, TaskContext& context) const {

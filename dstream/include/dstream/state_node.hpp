@@ -1,0 +1,962 @@
+#pragma once
+
+#include "dstream/state.hpp"
+#include "dstream/stream_node.hpp"
+#include "dstream/versioned_table.hpp"
+#include "rdd/codec.hpp"
+#include "rdd/detail/flat_table.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace dstream::detail {
+
+/// Elements in the order in which they were appended, in pieces, so that none is moved again.
+template <class T>
+class ChunkList {
+public:
+    void push_back(T element) {
+        if (chunks_.empty() || chunks_.back().size() == kChunk) {
+            chunks_.emplace_back();
+            if (chunks_.size() > 1) chunks_.back().reserve(kChunk);
+        }
+        chunks_.back().push_back(std::move(element));
+    }
+    const std::vector<Array<T>>& chunks() const { return chunks_; }
+
+private:
+    static constexpr std::size_t kChunk = 1024;
+    std::vector<Array<T>> chunks_;
+};
+
+/// One partition of a stream's state after one batch: the state, and what else the batch gave. A handle: the version of
+/// the table is kept readable while there is one.
+template <class K, class S, class Out>
+struct StateRecord {
+    using Table = VersionedTable<K, S>;
+    using Outputs = ChunkList<Out>;
+
+    typename Table::VersionPtr version;
+    const Outputs& outputs() const { return *static_cast<const Outputs*>(version->outputs().get()); }
+};
+
+/// The tables of a stream's state as they are now, by partition. Thread-safe.
+template <class K, class S>
+class LiveState {
+public:
+    using Table = VersionedTable<K, S>;
+    using VersionPtr = typename Table::VersionPtr;
+
+    explicit LiveState(int numPartitions) : tables_(static_cast<std::size_t>(numPartitions)) {}
+
+    /// The table that the next batch is to be written to, when there is one.
+    typename Table::Ptr table(int partition) const {
+        const std::lock_guard lock(mutex_);
+        return tables_[static_cast<std::size_t>(partition)];
+    }
+    /// The newest batch that has been written in all partitions; empty before the first.
+    std::vector<VersionPtr> latest() const {
+        const std::lock_guard lock(mutex_);
+        return latest_;
+    }
+    void committed(int partition, const VersionPtr& version) {
+        std::vector<VersionPtr> old;  // let go after the lock
+        std::vector<VersionPtr> unfinished;
+        const std::lock_guard lock(mutex_);
+        auto& table = tables_[static_cast<std::size_t>(partition)];
+        if (!table || *table->head() < version->number()) table = version->table();
+        const int64_t number = version->number();
+        if (!latest_.empty() && number <= latest_.front()->number()) return;
+        auto& row = written_[number];
+        row.resize(tables_.size());
+        row[static_cast<std::size_t>(partition)] = version;
+        if (std::find(row.begin(), row.end(), nullptr) == row.end()) {
+            old = std::exchange(latest_, std::move(row));
+            written_.erase(written_.begin(), written_.upper_bound(number));
+        } else if (written_.size() > kUnfinished) {
+            unfinished = std::move(written_.begin()->second);
+            written_.erase(written_.begin());
+        }
+    }
+
+private:
+    static constexpr std::size_t kUnfinished = 2;
+
+    mutable std::mutex mutex_;  // guards the fields below; before the tables' own
+    std::vector<typename Table::Ptr> tables_;
+    std::map<int64_t, std::vector<VersionPtr>> written_;  // batches that lack partitions, the newest few
+    std::vector<VersionPtr> latest_;
+};
+
+/// The state after a batch, one record a partition. The table is updated in place when the batch before is its newest
+/// version; a batch that is computed again later, when the table has gone on, goes its own way from a copy.
+template <class K, class S, class Out>
+class StateRdd : public RddNode<StateRecord<K, S, Out>> {
+public:
+    using Record = StateRecord<K, S, Out>;
+    using Table = typename Record::Table;
+    using VersionPtr = typename Table::VersionPtr;
+    using Attempt = typename Table::Attempt;
+    using Outputs = typename Record::Outputs;
+
+    struct Place {
+        std::shared_ptr<LiveState<K, S>> live;
+        std::shared_ptr<RddNode<Record>> before;  // null: the first batch
+        Time timeBefore;
+        Time time;
+        bool timed = false;
+    };
+
+protected:
+    StateRdd(const std::shared_ptr<SparkContextCore>& context, Place place,
+             std::initializer_list<std::shared_ptr<RddBase>> others, const char* name, CallSite site,
+             const Partitioner& partitioner)
+        : RddNode<Record>(context, dependenciesOn(place.before, others), name, site, partitioner),
+          live_(std::move(place.live)),
+          before_(place.before.get()),
+          timeBefore_(place.timeBefore),
+          time_(place.time),
+          timed_(place.timed) {}
+
+    Time time() const { return time_; }
+
+private:
+    /// Writes one partition's state after the batch.
+    /// @param before  null: there is none
+    virtual std::shared_ptr<const Outputs> write(int partition, TaskContext& context, const VersionPtr& before,
+                                                 Attempt& attempt) const = 0;
+
+    static RddBase::Lineage dependenciesOn(const std::shared_ptr<RddBase>& before,
+                                           std::initializer_list<std::shared_ptr<RddBase>> others) {
+        RddBase::Lineage lineage;
+        for (const auto& rdd : others) {
+            if (rdd) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
+        }
+        if (before) lineage.push_back(std::make_shared<OneToOneDependency>(before));
+        return lineage;
+    }
+    int doNumPartitions() const final { return this->partitioner()->numPartitions(); }
+    CursorPtr<Record> doCompute(int partition, TaskContext& context) const final {
+        Array<Record> one;
+        one.push_back(Record{versionOf(partition, context)});
+        return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
+    }
+
+    VersionPtr versionOf(int partition, TaskContext& context) const {
+        const int64_t number = time_.milliseconds();
+        const WriterId writer{(static_cast<int64_t>(context.stageId()) << 32) | context.stageAttemptNumber(),
+                              context.attemptNumber()};
+        if (const auto live = live_->table(partition)) {
+            if (VersionPtr there = live->version(number)) return there;
+        }
+        VersionPtr before = versionBefore(partition, context);
+        auto table = before ? before->table() : Table::make(timed_);
+        while (true) {
+            context.checkCancelled();
+            auto attempt = table->begin(before ? std::optional(before->number()) : std::nullopt, number, writer);
+            if (!attempt) {
+                if (VersionPtr there = table->version(number)) return there;  // another attempt's
+                before = before->copy();
+                table = before->table();
+                continue;
+            }
+            try {
+                auto outputs = write(partition, context, before, *attempt);
+                VersionPtr version = attempt->commit(std::move(outputs));
+                live_->committed(partition, version);
+                return version;
+            } catch (const AttemptSuperseded&) {
+                // Waits for the attempt that has taken over, and takes what that one makes.
+            }
+        }
+    }
+    VersionPtr versionBefore(int partition, TaskContext& context) const {
+        if (before_ == nullptr) return nullptr;
+        if (const auto live = live_->table(partition)) {
+            if (VersionPtr there = live->version(timeBefore_.milliseconds())) return there;
+        }
+        const CursorPtr<Record> cursor = before_->iterator(partition, context);
+        const Chunk<Record> chunk = cursor->next();
+        DSTREAM_CHECK(chunk.size == 1, "a partition of state is one record");
+        return chunk[0].version;
+    }
+
+    const std::shared_ptr<LiveState<K, S>> live_;
+    const RddNode<Record>* const before_;
+    const Time timeBefore_;
+    const Time time_;
+    const bool timed_;
+};
+
+/// Calls `f(chunk)` for all chunks of a partition.
+template <class T, class F>
+void forEachChunk(const RddNode<T>& rdd, int partition, TaskContext& context, F&& f) {
+    const CursorPtr<T> cursor = rdd.iterator(partition, context);
+    for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+        context.checkCancelled();
+        f(chunk);
+    }
+}
+
+// ---- mapWithState
+
+template <class K, class V, class S, class M, class F>
+class MapWithStateRdd final : public StateRdd<K, S, M> {
+    using Base = StateRdd<K, S, M>;
+
+public:
+    /// @param initial  the state to begin with, where there is none before; or null
+    /// @param expired  keys last set before this time are timed out; absent: they are not looked for
+    MapWithStateRdd(typename Base::Place place, const std::shared_ptr<RddNode<std::pair<K, S>>>& initial,
+                    const std::shared_ptr<RddNode<std::pair<K, V>>>& data, F f, std::optional<Time> expired,
+                    const Partitioner& partitioner, CallSite site)
+        : Base(data->context(), place, {data, initial}, "mapWithState", site, partitioner),
+          initial_(initial.get()),
+          data_(data.get()),
+          f_(std::move(f)),
+          touches_(place.timed),
+          expired_(expired) {}
+    const char* className() const override { return "MapWithStateRDD"; }
+
+private:
+    std::shared_ptr<const ChunkList<M>> write(int partition, TaskContext& context, const typename Base::VersionPtr&,
+                                              typename Base::Attempt& attempt) const override {
+        F f(f_);
+        auto outputs = std::make_shared<ChunkList<M>>();
+        const auto call = [&](const K& key, const std::optional<V>& value, State<S>& state) {
+            auto mapped =
+                guarded(this, [&] { return StateCall<K, V, S, M>::call(f, this->time(), key, value, state); });
+            if (mapped) outputs->push_back(*std::move(mapped));
+        };
+        if (initial_ != nullptr) {
+            forEachChunk(*initial_, partition, context, [&](const Chunk<std::pair<K, S>>& chunk) {
+                attempt.update(
+                    chunk.size, [&](std::size_t i) -> const K& { return chunk[i].first; },
+                    [&](std::size_t i, std::optional<S>& state) {
+                        state = chunk[i].second;
+                        return true;
+                    });
+            });
+        }
+        forEachChunk(*data_, partition, context, [&](const Chunk<std::pair<K, V>>& chunk) {
+            attempt.update(
+                chunk.size, [&](std::size_t i) -> const K& { return chunk[i].first; },
+                [&](std::size_t i, std::optional<S>& value) {
+                    const bool existed = value.has_value();
+                    State<S> state(std::move(value), false);
+                    call(chunk[i].first, chunk[i].second, state);
+                    value = std::move(state.value_);
+                    return state.removed_ ? existed : state.updated_ || (existed && touches_);
+                });
+        });
+        if (expired_) {
+            attempt.expire(expired_->milliseconds(), [&](const K& key, const S& last) {
+                State<S> state(last, true);
+                call(key, std::nullopt, state);
+            });
+        }
+        return outputs;
+    }
+
+    const RddNode<std::pair<K, S>>* const initial_;
+    const RddNode<std::pair<K, V>>* const data_;
+    const F f_;
+    const bool touches_;  // a record sets the time of its key even when the state stays as it is
+    const std::optional<Time> expired_;
+};
+
+// ---- updateStateByKey
+
+/// What an update function sees of one key.
+template <class K, class V, class S>
+using KeyUpdate = std::tuple<K, std::vector<V>, std::optional<S>>;
+
+/// States that can be told to be the same in every bit that matters. Equality of users' types may mean less.
+template <class S>
+inline constexpr bool kComparesStates =
+    std::has_unique_object_representations_v<S> || std::is_floating_point_v<S> || std::is_same_v<S, std::string>;
+
+template <class S>
+bool isSameState(const S& a, const S& b) requires kComparesStates<S> {
+    if constexpr (std::is_same_v<S, std::string>) {
+        return a == b;
+    } else {
+        return std::memcmp(&a, &b, sizeof a) == 0;
+    }
+}
+
+/// An update function of one key, `f(Time, K, values, state) -> optional<S>`, or one of a partition:
+/// `f(Time, Iterator<KeyUpdate>)` returns a range of pair<K, S>.
+template <class F, bool kPerKey>
+struct UpdateFunction {
+    F f;
+};
+
+template <class K, class V, class S, class Update>
+class UpdateStateRdd;
+
+/// The new state may have a key twice when the function of a partition emits it twice: the first one is the state, the
+/// others are only put out.
+template <class K, class V, class S, class F, bool kPerKey>
+class UpdateStateRdd<K, V, S, UpdateFunction<F, kPerKey>> final : public StateRdd<K, S, std::pair<K, S>> {
+    using Pair = std::pair<K, S>;
+    using Base = StateRdd<K, S, Pair>;
+    using Attempt = typename Base::Attempt;
+
+public:
+    /// @param initial, data  may be null
+    UpdateStateRdd(const std::shared_ptr<SparkContextCore>& core, typename Base::Place place,
+                   const std::shared_ptr<RddNode<Pair>>& initial, const std::shared_ptr<RddNode<std::pair<K, V>>>& data,
+                   UpdateFunction<F, kPerKey> update, const Partitioner& partitioner, CallSite site)
+        : Base(core, std::move(place), {data, initial}, "updateStateByKey", site, partitioner),
+          initial_(initial.get()),
+          data_(data.get()),
+          f_(std::move(update.f)) {}
+    const char* className() const override { return "StateRDD"; }
+
+private:
+    /// The new values of one key as a list, and what it begins with.
+    struct Group {
+        uint32_t first = kEnd;
+        uint32_t last = kEnd;
+        bool seen = false;
+        std::optional<S> initial;
+    };
+    static constexpr uint32_t kEnd = UINT32_MAX;
+
+    class Groups {
+    public:
+        void addInitial(const K& key, const S& state) {
+            groupOf(key, [&](Group& group) {
+                if (!group.initial) group.initial = state;
+            });
+        }
+        void add(const K& key, V value) {
+            const auto at = static_cast<uint32_t>(values_.size());
+            values_.push_back(std::move(value));
+            next_.push_back(kEnd);
+            groupOf(key, [&](Group& group) {
+                (group.first == kEnd ? group.first : next_[group.last]) = at;
+                group.last = at;
+            });
+        }
+        std::vector<V> take(Group& group) {
+            std::vector<V> values;
+            group.seen = true;
+            for (uint32_t at = group.first; at != kEnd; at = next_[at]) values.push_back(std::move(values_[at]));
+            return values;
+        }
+        std::vector<std::pair<K, Group>>& all() { return table_.entries(); }
+        Group* find(const K& key) {
+            auto* const entry = table_.find(PlacementHash<K>{}(key), key);
+            return entry != nullptr ? &entry->second : nullptr;
+        }
+
+    private:
+        template <class Change>
+        void groupOf(const K& key, Change&& change) {
+            table_.upsert(
+                PlacementHash<K>{}(key), key,
+                [&] {
+                    Group group;
+                    change(group);
+                    return group;
+                },
+                change);
+        }
+        FlatTable<K, Group> table_;
+        Array<V> values_;
+        std::vector<uint32_t> next_;  // the next value of the same key
+    };
+
+    std::shared_ptr<const ChunkList<Pair>> write(int partition, TaskContext& context,
+                                                 const typename Base::VersionPtr& before,
+                                                 Attempt& attempt) const override {
+        F f(f_);
+        Groups groups;
+        if (initial_ != nullptr) {
+            forEachChunk(*initial_, partition, context, [&](const Chunk<Pair>& chunk) {
+                for (std::size_t i = 0; i < chunk.size; ++i) groups.addInitial(chunk[i].first, chunk[i].second);
+            });
+        }
+        if (data_ != nullptr) {
+            forEachChunk(*data_, partition, context, [&](const Chunk<std::pair<K, V>>& chunk) {
+                for (std::size_t i = 0; i < chunk.size; ++i) groups.add(chunk[i].first, chunk[i].second);
+            });
+        }
+        auto outputs = std::make_shared<ChunkList<Pair>>();
+        if constexpr (kPerKey) {
+            updateKeys(f, groups, context, attempt);
+        } else {
+            updatePartition(f, groups, context, before, attempt, *outputs);
+        }
+        return outputs;
+    }
+
+    void updateKeys(F& f, Groups& groups, TaskContext& context, Attempt& attempt) const {
+        auto& all = groups.all();
+        const auto update = [&](const K& key, std::vector<V> values, std::optional<S>& state) {
+            const bool existed = state.has_value();
+            const auto call = [&](std::optional<S> current) {
+                return guarded(this, [&] {
+                    return std::optional<S>(f(this->time(), key, std::move(values), std::move(current)));
+                });
+            };
+            if constexpr (kComparesStates<S>) {
+                std::optional<S> next = call(state);
+                if (existed && next && isSameState(*state, *next)) return false;
+                state = std::move(next);
+            } else {
+                state = call(std::move(state));
+            }
+            return existed || state;
+        };
+        const auto indexes = attempt.locate(all.size(), [&](std::size_t i) -> const K& { return all[i].first; });
+        std::vector<uint32_t> groupAt(attempt.numIndexes());
+        for (std::size_t i = 0; i < indexes.size(); ++i) {
+            if (indexes[i] != Attempt::kNoIndex) groupAt[indexes[i]] = static_cast<uint32_t>(i + 1);
+        }
+        std::size_t calls = 0;
+        attempt.updateAll([&](uint32_t index, const K& key, std::optional<S>& state) {
+            if (++calls % 1024 == 0) context.checkCancelled();
+            const uint32_t group = groupAt[index];
+            return update(key, group == 0 ? std::vector<V>() : groups.take(all[group - 1].second), state);
+        });
+        std::vector<std::size_t> fresh;
+        for (std::size_t i = 0; i < indexes.size(); ++i) {
+            if (indexes[i] == Attempt::kNoIndex) fresh.push_back(i);
+        }
+        attempt.update(
+            fresh.size(), [&](std::size_t i) -> const K& { return all[fresh[i]].first; },
+            [&](std::size_t i, std::optional<S>& state) {
+                auto& [key, group] = all[fresh[i]];
+                if (++calls % 1024 == 0) context.checkCancelled();
+                std::optional<S> initial = std::move(group.initial);
+                update(key, groups.take(group), initial);
+                state = std::move(initial);
+                return state.has_value();
+            });
+    }
+
+    void updatePartition(F& f, Groups& groups, TaskContext& context, const typename Base::VersionPtr& before,
+                         Attempt& attempt, ChunkList<Pair>& again) const {
+        std::size_t position = 0;
+        std::deque<Pair> read;
+        auto nextNew = groups.all().begin();
+        auto next = [&]() -> std::optional<KeyUpdate<K, V, S>> {
+            if (read.empty() && before) {
+                context.checkCancelled();
+                before->read(position, context.chunkSize(),
+                             [&](const K& key, const S& state, int64_t) { read.emplace_back(key, state); });
+            }
+            if (!read.empty()) {
+                auto [key, state] = std::move(read.front());
+                read.pop_front();
+                Group* const group = groups.find(key);
+                return KeyUpdate<K, V, S>(std::move(key), group != nullptr ? groups.take(*group) : std::vector<V>(),
+                                          std::move(state));
+            }
+            for (; nextNew != groups.all().end(); ++nextNew) {
+                auto& [key, group] = *nextNew;
+                if (group.seen) continue;
+                std::vector<V> values = groups.take(group);
+                return KeyUpdate<K, V, S>(key, std::move(values), std::move(group.initial));
+            }
+            return std::nullopt;
+        };
+        Iterator<Pair> emitted(
+            guarded(this, [&] { return f(this->time(), Iterator<KeyUpdate<K, V, S>>(fromNext(std::ref(next)))); }));
+        std::vector<bool> kept;
+        const auto keep = [&](uint32_t index) {
+            if (index >= kept.size()) kept.resize(attempt.numIndexes());
+            kept[index] = true;
+        };
+        std::vector<Pair> piece;
+        const auto keyAt = [&](std::size_t i) -> const K& { return piece[i].first; };
+        while (guarded(this, [&] { return emitted.hasNext(); })) {
+            piece.clear();
+            guarded(this, [&] {
+                while (piece.size() < 1024 && emitted.hasNext()) piece.push_back(emitted.next());
+            });
+            const auto indexes = attempt.locate(piece.size(), keyAt);
+            attempt.update(piece.size(), keyAt, [&](std::size_t i, std::optional<S>& state) {
+                const uint32_t index = indexes[i];
+                const bool isNew = index == Attempt::kNoIndex;
+                if (isNew ? state.has_value() : index < kept.size() && kept[index]) {
+                    again.push_back(std::move(piece[i]));
+                    return false;
+                }
+                if (!isNew) keep(index);
+                state = std::move(piece[i].second);
+                return true;
+            });
+            for (const uint32_t index : attempt.locate(piece.size(), keyAt)) {
+                if (index != Attempt::kNoIndex) keep(index);
+            }
+        }
+        attempt.updateAll([&](uint32_t index, const K&, std::optional<S>& state) {
+            if (index < kept.size() && kept[index]) return false;
+            state.reset();
+            return true;
+        });
+    }
+
+    const RddNode<Pair>* const initial_;
+    const RddNode<std::pair<K, V>>* const data_;
+    const F f_;
+};
+
+// ---- reading
+
+/// The keys and states of a version, and after them, if `kOutputsToo`, what else the batch gave.
+template <class K, class S, class Out, bool kOutputsToo>
+class StatePairsCursor final : public Cursor<std::pair<K, S>> {
+    using Pair = std::pair<K, S>;
+
+public:
+    StatePairsCursor(StateRecord<K, S, Out> record, TaskContext& context)
+        : record_(std::move(record)), context_(context) {}
+
+private:
+    Chunk<Pair> doNext() override {
+        pairs_.clear();
+        record_.version->read(position_, context_.chunkSize(),
+                              [&](const K& key, const S& state, int64_t) { pairs_.emplace_back(key, state); });
+        if constexpr (kOutputsToo) {
+            const auto& chunks = record_.outputs().chunks();
+            if (pairs_.empty() && chunk_ < chunks.size()) pairs_ = chunks[chunk_++];
+        }
+        return Chunk<Pair>::ownedBy(pairs_.data(), pairs_.size());
+    }
+
+    const StateRecord<K, S, Out> record_;
+    TaskContext& context_;
+    std::size_t position_ = 0;
+    std::size_t chunk_ = 0;
+    std::vector<Pair> pairs_;
+};
+
+template <class K, class S, class Out>
+class StateOutputsCursor final : public Cursor<Out> {
+public:
+    StateOutputsCursor(StateRecord<K, S, Out> record, TaskContext& context)
+        : record_(std::move(record)), context_(context) {}
+
+private:
+    Chunk<Out> doNext() override {
+        const auto& chunks = record_.outputs().chunks();
+        for (; chunk_ < chunks.size(); ++chunk_, position_ = 0) {
+            const Array<Out>& from = chunks[chunk_];
+            const std::size_t n = std::min(context_.chunkSize(), from.size() - position_);
+            if (n == 0) continue;
+            position_ += n;
+            return Chunk<Out>::borrowed(from.data() + position_ - n, n);
+        }
+        return {};
+    }
+
+    const StateRecord<K, S, Out> record_;
+    TaskContext& context_;
+    std::size_t chunk_ = 0;
+    std::size_t position_ = 0;
+};
+
+/// Reads the state after a batch, as far as it is asked for: what `Read::cursor(record, context)` makes of each
+/// partition's record. Keeps the versions that it has read as long as there is a handle of it.
+template <class Record, class Read>
+class StateReaderRdd final : public RddNode<typename Read::Element> {
+    using U = typename Read::Element;
+
+public:
+    StateReaderRdd(const std::shared_ptr<RddNode<Record>>& records, const char* name, CallSite site,
+                   std::optional<Partitioner> partitioner)
+        : RddNode<U>(records->context(), {std::make_shared<OneToOneDependency>(records)}, name, site,
+                     std::move(partitioner)),
+          records_(records.get()),
+          held_(static_cast<std::size_t>(records->numPartitions())) {}
+    /// Of records that are there.
+    StateReaderRdd(const std::shared_ptr<SparkContextCore>& context, std::vector<Record> records, const char* name,
+                   CallSite site, std::optional<Partitioner> partitioner)
+        : RddNode<U>(context, {}, name, site, std::move(partitioner)), held_(std::move(records)) {}
+    const char* className() const override { return "MapPartitionsRDD"; }
+
+private:
+    int doNumPartitions() const override { return static_cast<int>(held_.size()); }
+    CursorPtr<U> doCompute(int partition, TaskContext& context) const override {
+        const auto at = static_cast<std::size_t>(partition);
+        {
+            const std::lock_guard lock(mutex_);
+            if (held_[at].version) return Read::cursor(held_[at], context);
+        }
+        const CursorPtr<Record> cursor = records_->iterator(partition, context);
+        const Chunk<Record> chunk = cursor->next();
+        DSTREAM_CHECK(chunk.size == 1, "a partition of state is one record");
+        const std::lock_guard lock(mutex_);
+        held_[at] = chunk[0];
+        return Read::cursor(chunk[0], context);
+    }
+
+    const RddNode<Record>* const records_ = nullptr;
+    mutable std::mutex mutex_;  // guards held_
+    mutable std::vector<Record> held_;
+};
+
+template <class K, class S, class Out, bool kOutputsToo = false>
+struct ReadStates {
+    using Element = std::pair<K, S>;
+    static CursorPtr<Element> cursor(StateRecord<K, S, Out> record, TaskContext& context) {
+        return std::make_unique<StatePairsCursor<K, S, Out, kOutputsToo>>(std::move(record), context);
+    }
+};
+template <class K, class S, class Out>
+struct ReadOutputs {
+    using Element = Out;
+    static CursorPtr<Element> cursor(StateRecord<K, S, Out> record, TaskContext& context) {
+        return std::make_unique<StateOutputsCursor<K, S, Out>>(std::move(record), context);
+    }
+};
+
+template <class Read, class Record>
+RDD<typename Read::Element> readState(const RDD<Record>& records, const char* name, CallSite site,
+                                      std::optional<Partitioner> partitioner = std::nullopt) {
+    return makeRdd<typename Read::Element>(
+        std::make_shared<StateReaderRdd<Record, Read>>(records.node(), name, site, std::move(partitioner)));
+}
+
+}  // namespace dstream::detail
+
+namespace dstream {
+
+/// The state as keys, states and the times they were set, and what else the batch gave.
+template <class K, class S, class Out>
+requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecord<K, S, Out>> {
+    using Record = detail::StateRecord<K, S, Out>;
+    using Table = typename Record::Table;
+    static std::string name() {
+        return "state<" + codecName<K>() + "," + codecName<S>() + "," + codecName<Out>() + ">";
+    }
+    static uint32_t version() { return std::max({codecVersion<K>(), codecVersion<S>(), codecVersion<Out>()}); }
+
+    static void write(ByteWriter& out, std::span<const Record> records) {
+        out.u64(records.size());
+        std::vector<K> keys;
+        std::vector<S> states;
+        std::vector<int64_t> times;
+        const auto take = [&](const K& key, const S& state, int64_t time) {
+            keys.push_back(key);
+            states.push_back(state);
+            times.push_back(time);
+        };
+        for (const Record& record : records) {
+            out.i64(record.version->number());
+            out.u8(record.version->table()->isTimed());
+            for (std::size_t position = 0; record.version->read(position, kPiece, take);) {
+                if (keys.size() < kPiece / 2) continue;
+                writePiece(out, keys, states, times);
+            }
+            writePiece(out, keys, states, times);
+            out.u8(0);
+            for (const auto& chunk : record.outputs().chunks()) {
+                out.u8(1);
+                Codec<Out>::write(out, std::span<const Out>(chunk.data(), chunk.size()));
+            }
+            out.u8(0);
+        }
+    }
+    static void read(ByteReader& in, std::vector<Record>& records) {
+        for (uint64_t left = in.u64(); left > 0; --left) {
+            const int64_t number = in.i64();
+            auto table = Table::make(in.u8() != 0);
+            auto attempt = table->begin(std::nullopt, number);
+            while (in.u8() != 0) {
+                std::vector<K> keys;
+                std::vector<S> states;
+                std::vector<int64_t> times;
+                Codec<K>::read(in, keys);
+                Codec<S>::read(in, states);
+                Codec<int64_t>::read(in, times);
+                if (keys.size() != states.size() || keys.size() != times.size()) {
+                    throw SparkException("a state record must have as many states and times as keys: " +
+                                         std::to_string(keys.size()) + " keys, " + std::to_string(states.size()) +
+                                         " states, " + std::to_string(times.size()) + " times");
+                }
+                attempt->load(keys, states, times);
+            }
+            auto outputs = std::make_shared<detail::ChunkList<Out>>();
+            while (in.u8() != 0) {
+                std::vector<Out> chunk;
+                Codec<Out>::read(in, chunk);
+                for (auto&& element : chunk) outputs->push_back(std::move(element));
+            }
+            records.push_back(Record{attempt->commit(std::move(outputs))});
+        }
+    }
+
+private:
+    static constexpr std::size_t kPiece = 65536;
+
+    static void writePiece(ByteWriter& out, std::vector<K>& keys, std::vector<S>& states, std::vector<int64_t>& times) {
+        if (keys.empty()) return;
+        out.u8(1);
+        Codec<K>::write(out, keys);
+        Codec<S>::write(out, states);
+        Codec<int64_t>::write(out, times);
+        keys.clear();
+        states.clear();
+        times.clear();
+    }
+};
+
+}  // namespace dstream
+
+namespace dstream::detail {
+
+/// A state checkpoint that was written with another number of partitions: each partition takes its keys from all files.
+template <class K, class S, class Out>
+class ReplacedStateRdd final : public RddNode<StateRecord<K, S, Out>> {
+public:
+    using Record = StateRecord<K, S, Out>;
+
+    ReplacedStateRdd(const std::shared_ptr<SparkContextCore>& context, RddCheckpoint from,
+                     const Partitioner& partitioner, CallSite site)
+        : RddNode<Record>(context, {}, "state", site, partitioner), from_(std::move(from)) {}
+    const char* className() const override { return "ReliableCheckpointRDD"; }
+
+private:
+    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
+
+    CursorPtr<Record> doCompute(int partition, TaskContext& context) const override {
+        const Partitioner placed = *this->partitioner();
+        std::shared_ptr<typename Record::Table> table;
+        std::optional<typename Record::Table::Attempt> attempt;
+        auto outputs = std::make_shared<ChunkList<Out>>();
+        std::vector<K> keys;
+        std::vector<S> states;
+        std::vector<int64_t> times;
+        const auto take = [&](const K& key, const S& state, int64_t time) {
+            if (placed.getPartition(key) != partition) return;
+            keys.push_back(key);
+            states.push_back(state);
+            times.push_back(time);
+        };
+        for (int part = 0; part < from_.numPartitions; ++part) {
+            const BlockPtr block = readBlockFile(from_.directory, part, *blockCodecFor<Record>());
+            for (const Record& written : static_cast<const VectorBlock<Record>&>(*block).elements()) {
+                if (!table) {
+                    table = Record::Table::make(written.version->table()->isTimed());
+                    attempt.emplace(*table->begin(std::nullopt, written.version->number()));
+                }
+                for (std::size_t position = 0; written.version->read(position, 1024, take);) {
+                    context.checkCancelled();
+                    attempt->load(keys, states, times);
+                    keys.clear();
+                    states.clear();
+                    times.clear();
+                }
+                if (part % placed.numPartitions() != partition) continue;
+                for (const auto& chunk : written.outputs().chunks()) {
+                    for (const Out& element : chunk) outputs->push_back(element);
+                }
+            }
+        }
+        DSTREAM_CHECK(attempt.has_value(), "a state checkpoint has at least one record");
+        Array<Record> one;
+        one.push_back(Record{attempt->commit(std::move(outputs))});
+        return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
+    }
+
+    const RddCheckpoint from_;
+};
+
+/// The stream behind every stream that keeps state: one record a partition and batch. Its RDDs hold the versions of the
+/// batches that have not completed; those that read them hold what they need longer.
+template <class K, class S, class Out>
+class StateStreamNode : public DStreamNodeOf<RDD<StateRecord<K, S, Out>>> {
+public:
+    using Record = StateRecord<K, S, Out>;
+
+    bool mustCheckpoint() const final { return true; }
+    void validateAtStart() const override {
+        DStreamBase::validateAtStart();
+        if constexpr (!Codable<K>) throwNoCodec(*this, typeName(typeid(K)));
+        if constexpr (!Codable<S>) throwNoCodec(*this, typeName(typeid(S)));
+        if constexpr (!Codable<Out>) throwNoCodec(*this, typeName(typeid(Out)));
+    }
+    void clearMetadata(Time time) final {
+        DStreamBase::clearMetadata(time);
+        // The batch after the last one goes on from it; nobody needs those before but who holds them.
+        for (; !written_.empty() && written_.front().first < time; written_.pop_front()) {
+            if (const auto rdd = written_.front().second.lock()) rdd->unpersist(false);
+        }
+    }
+
+    const Partitioner& partitioner() const { return partitioner_; }
+    /// The state of a key after the newest batch that has been computed. Any thread.
+    std::optional<S> stateOf(const K& key) const {
+        const auto latest = live_->latest();
+        if (latest.empty()) return std::nullopt;
+        return latest[static_cast<std::size_t>(partitioner_.getPartition(key))]->find(key);
+    }
+    /// The state after that batch as an RDD, which stays what it is.
+    RDD<std::pair<K, S>> snapshot(CallSite site) const {
+        std::vector<Record> records;
+        for (auto& version : live_->latest()) records.push_back(Record{std::move(version)});
+        const auto core = this->context().sparkContext().core();
+        return makeRdd<std::pair<K, S>>(std::make_shared<StateReaderRdd<Record, ReadStates<K, S, Out>>>(
+            core, std::move(records), "stateSnapshot", site, std::nullopt));
+    }
+
+protected:
+    StateStreamNode(const std::shared_ptr<DStreamBase>& parent, const char* name, Partitioner partitioner,
+                    CallSite site)
+        : DStreamNodeOf<RDD<Record>>(parent->weakContext(), name, {parent}, site),
+          partitioner_(std::move(partitioner)),
+          live_(std::make_shared<LiveState<K, S>>(partitioner_.numPartitions())) {
+        DStreamBase::persist(StorageLevel::MEMORY_ONLY);
+    }
+
+    typename StateRdd<K, S, Out>::Place place(Time time, const std::optional<RDD<Record>>& before, bool timed) const {
+        return {live_, before ? before->node() : nullptr, time - this->slideDuration(), time, timed};
+    }
+    RDD<Record> written(Time time, std::shared_ptr<RddNode<Record>> rdd) {
+        written_.emplace_back(time, rdd);
+        return makeRdd<Record>(std::move(rdd));
+    }
+
+private:
+    GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) final {
+        RDD<Record> state = readCheckpointedRdd<Record>(*this, from, partitioner_);
+        if (!placedAlike(from, partitioner_)) {
+            state = makeRdd<Record>(std::make_shared<ReplacedStateRdd<K, S, Out>>(
+                this->context().sparkContext().core(), from, partitioner_, this->creationSite()));
+        }
+        state.persist(this->storageLevel());
+        return std::make_shared<GeneratedRddOf<RDD<Record>>>(std::move(state));
+    }
+
+    const Partitioner partitioner_;
+    const std::shared_ptr<LiveState<K, S>> live_;
+    std::deque<std::pair<Time, std::weak_ptr<RddBase>>> written_;  // the generator's thread
+};
+
+/// What programs see of a stream with state. Its checkpoint interval and its id are those of the state.
+template <class K, class S, class Out, class Read>
+class StateViewNode final : public DStreamNodeOf<RDD<typename Read::Element>> {
+    using State = StateStreamNode<K, S, Out>;
+
+public:
+    StateViewNode(std::shared_ptr<State> state, bool keepsPartitioner, CallSite site)
+        : DStreamNodeOf<RDD<typename Read::Element>>(state->weakContext(), state->operatorName(), {state}, site),
+          state_(std::move(state)),
+          keepsPartitioner_(keepsPartitioner) {}
+    void checkpoint(Duration interval) override { state_->checkpoint(interval); }
+    /// Its RDDs hold versions of the state, at any level.
+    void persist(StorageLevel) override { this->checkNotInitialized("storage level"); }
+    void setUid(std::string uid) override { state_->setUid(std::move(uid)); }
+    const std::shared_ptr<State>& state() const { return state_; }
+
+private:
+    std::optional<RDD<typename Read::Element>> compute(Time time) override {
+        const auto records = state_->getOrCompute(time);
+        if (!records) return std::nullopt;
+        return readState<Read>(*records, this->operatorName(), this->creationSite(),
+                               keepsPartitioner_ ? std::optional(state_->partitioner()) : std::nullopt);
+    }
+
+    const std::shared_ptr<State> state_;
+    const bool keepsPartitioner_;
+};
+
+template <class K, class S, class M>
+using MappedStateNode = StateViewNode<K, S, M, ReadOutputs<K, S, M>>;
+template <class K, class S>
+using UpdatedStateNode = StateViewNode<K, S, std::pair<K, S>, ReadStates<K, S, std::pair<K, S>, true>>;
+
+/// @throws IllegalArgumentException  unless `dstream.state.timeoutScan` is `checkpoint` or `everyBatch`
+bool scansEveryBatch(const StreamingContext& context);
+
+/// The state behind MapWithStateDStream.
+template <class K, class V, class S, class M, class F, class Parent>
+class MapWithStateNode final : public StateStreamNode<K, S, M> {
+    using Record = StateRecord<K, S, M>;
+
+public:
+    MapWithStateNode(const std::shared_ptr<Parent>& parent, StateSpec<K, V, S, M, F> spec, Partitioner partitioner,
+                     CallSite site)
+        : StateStreamNode<K, S, M>(parent, "mapWithState", std::move(partitioner), site),
+          parent_(parent.get()),
+          spec_(std::move(spec)),
+          scansEveryBatch_(scansEveryBatch(this->context())) {}
+    Duration defaultCheckpointInterval() const override { return this->slideDuration() * 10; }
+
+private:
+    std::optional<RDD<Record>> compute(Time time) override {
+        auto before = this->getOrCompute(time - this->slideDuration());
+        std::shared_ptr<RddNode<std::pair<K, S>>> initial;
+        if (!before && spec_.getInitialState()) {
+            initial = spec_.getInitialState()->partitionBy(this->partitioner()).node();
+        }
+        auto data = parent_->getOrCompute(time);
+        const RDD<std::pair<K, V>> placed =
+            data ? data->partitionBy(this->partitioner())
+                 : this->context().sparkContext().template emptyRDD<std::pair<K, V>>().partitionBy(this->partitioner());
+        // Idle keys are looked for in the batches whose state is checkpointed.
+        const auto& timeout = spec_.getTimeout();
+        const bool scans =
+            timeout && (scansEveryBatch_ || (this->checkpointDuration() &&
+                                             (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration())));
+        return this->written(time, std::make_shared<MapWithStateRdd<K, V, S, M, F>>(
+                                       this->place(time, before, timeout.has_value()), initial, placed.node(),
+                                       spec_.f(), scans ? std::optional(time - *timeout) : std::nullopt,
+                                       this->partitioner(), this->creationSite()));
+    }
+
+    Parent* const parent_;
+    const StateSpec<K, V, S, M, F> spec_;
+    const bool scansEveryBatch_;
+};
+
+/// The state behind updateStateByKey.
+template <class K, class V, class S, class Parent, class Update>
+class UpdateStateNode final : public StateStreamNode<K, S, std::pair<K, S>> {
+    using Pair = std::pair<K, S>;
+    using Record = StateRecord<K, S, Pair>;
+
+public:
+    UpdateStateNode(const std::shared_ptr<Parent>& parent, Update update, Partitioner partitioner,
+                    std::optional<RDD<Pair>> initial, CallSite site)
+        : StateStreamNode<K, S, Pair>(parent, "updateStateByKey", std::move(partitioner), site),
+          parent_(parent.get()),
+          update_(std::move(update)),
+          initial_(std::move(initial)) {}
+
+private:
+    std::optional<RDD<Record>> compute(Time time) override {
+        auto before = this->getOrCompute(time - this->slideDuration());
+        auto data = parent_->getOrCompute(time);
+        if (!before && !data) return std::nullopt;
+        return this->written(
+            time, std::make_shared<UpdateStateRdd<K, V, S, Update>>(
+                      this->context().sparkContext().core(), this->place(time, before, false),
+                      !before && initial_ ? initial_->partitionBy(this->partitioner()).node() : nullptr,
+                      data ? data->partitionBy(this->partitioner()).node() : nullptr, update_, this->partitioner(),
+                      this->creationSite()));
+    }
+
+    Parent* const parent_;
+    const Update update_;
+    const std::optional<RDD<Pair>> initial_;
+};
+
+}  // namespace dstream::detail
