@@ -79,6 +79,12 @@ void CheckpointWriter::write(Time batchTime, bool clearLater) {
     changed_.notify_one();
 }
 
+bool CheckpointWriter::flush() {
+    std::unique_lock lock(mutex_);
+    written_.wait(lock, [this] { return !waiting_ && !writing_; });
+    return !lastFailed_;
+}
+
 void CheckpointWriter::stop() {
     {
         const std::lock_guard lock(mutex_);
@@ -95,16 +101,22 @@ void CheckpointWriter::run() {
         changed_.wait(lock, [&] { return waiting_ || stopping_; });
         if (!waiting_) return;
         const Request request = *std::exchange(waiting_, std::nullopt);
+        writing_ = true;
         lock.unlock();
-        if (writeFile(request.checkpoint)) {
+        const bool good = writeFile(request.checkpoint);
+        if (good) {
             try {
                 removeOldFiles(request);
             } catch (const std::exception& error) {
                 logMessage(LogLevel::kWarn, kLog, std::string("old checkpoints stay: ") + error.what());
             }
-            if (request.clearUpTo) core_.jobGenerator.onCheckpointWritten(*request.clearUpTo);
+            if (request.clearUpTo)
+                core_.jobGenerator.onCheckpointWritten(*request.clearUpTo, request.checkpoint.pendingTimes);
         }
         lock.lock();
+        writing_ = false;
+        lastFailed_ = !good;
+        written_.notify_all();
     }
 }
 

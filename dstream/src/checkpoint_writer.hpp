@@ -27,6 +27,7 @@ public:
     ~CheckpointWriter() override { stop(); }
 
     void write(Time batchTime, bool clearLater) override;
+    bool flush() override;
     /// Writes what waits, ends the thread and gives up the lock.
     void stop() override;
 
@@ -51,7 +52,10 @@ private:
 
     std::mutex mutex_;  // guards the fields below
     std::condition_variable changed_;
+    std::condition_variable written_;
     std::optional<Request> waiting_;
+    bool writing_ = false;
+    bool lastFailed_ = false;
     bool stopping_ = false;
     std::jthread thread_;
 };

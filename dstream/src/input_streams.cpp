@@ -12,6 +12,12 @@ void throwNoCodec(const char* what, const std::string& type) {
     throw NotSerializableException(std::string(what) + ", but there is no Codec for " + type + "; declare one");
 }
 
+BlockPtr loadReceived(const StoredBlock& stored) {
+    BlockPtr block = stored.load();
+    if (!block) throw SparkException("a received block is lost: it is neither in memory nor in a write-ahead log");
+    return block;
+}
+
 ReceiverSource::ReceiverSource(const StreamingContext& ssc, int streamId) : streamId_(streamId) {
     const auto& core = ssc.owner()->core();
     if (!RateController::isBackPressureEnabled(core->conf)) return;
@@ -26,15 +32,15 @@ void ReceiverSource::attach(const StreamingContext& ssc, std::shared_ptr<Receive
     ssc.owner()->core()->receiverTracker.addReceiver(streamId_, std::move(receiver));
 }
 
-std::vector<BlockPtr> ReceiverSource::blocksOf(const StreamingContext& ssc, Time time) const {
+std::vector<std::shared_ptr<const StoredBlock>> ReceiverSource::blocksOf(const StreamingContext& ssc, Time time) const {
     StreamingCore& core = *ssc.owner()->core();
-    std::vector<BlockPtr> blocks;
+    std::vector<std::shared_ptr<const StoredBlock>> blocks;
     int64_t records = 0;
     std::size_t lost = 0;
     for (const ReceivedBlockInfo& info : core.receiverTracker.blocksOfBatch(time, streamId_)) {
         records += info.numRecords.value_or(0);
-        if (BlockPtr block = info.load()) {
-            blocks.push_back(std::move(block));
+        if (info.stored) {
+            blocks.push_back(info.stored);
         } else {
             ++lost;
         }

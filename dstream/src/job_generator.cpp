@@ -37,6 +37,7 @@ void JobGenerator::start() {
     }
     loop_ = std::jthread([this] { runLoop(); });
     core_.graph.startInputs();
+    openReceiverLogs();
     core_.receiverTracker.start();
     Time firstTick = zeroTime + core_.batchDuration;
     if (recovered) {
@@ -47,6 +48,19 @@ void JobGenerator::start() {
         generatedUpTo_ = firstTick - core_.batchDuration;
     }
     timer_->start(firstTick.milliseconds());
+}
+
+void JobGenerator::openReceiverLogs() {
+    const auto directory = core_.checkpointDir();
+    const bool recovering = core_.recovered != nullptr;
+    if (!directory || !core_.receiverTracker.openLogs(*directory + "/wal", recovering) || recovering) return;
+    // A restart must find a checkpoint from the first block on that is acknowledged, or it would not look for blocks.
+    core_.checkpoints->write(*core_.graph.zeroTime(), false);
+    if (!core_.checkpoints->flush()) {
+        throw SparkException("no checkpoint can be written to " + *directory +
+                             ", so what is received would be lost with the process; mend that, or start without a "
+                             "checkpoint directory");
+    }
 }
 
 void JobGenerator::stop(bool graceful) {
@@ -191,6 +205,7 @@ void JobGenerator::rerun(const StreamingCheckpoint& recovered, Time restartTime)
     std::set<Time> times(missed.begin(), missed.end());
     times.insert(recovered.pendingTimes.begin(), recovered.pendingTimes.end());
     times.erase(times.lower_bound(restartTime), times.end());
+    times.erase(times.begin(), times.upper_bound(recovered.zeroTime));  // no batch, but the start
     if (times.empty()) return;
     logMessage(LogLevel::kInfo, "JobGenerator",
                "recovered the checkpoint of " + recovered.time.toString() + "; running " +
@@ -255,17 +270,18 @@ void JobGenerator::clearMetadata(Time time) {
     if (core_.checkpoints) {
         doCheckpoint(time, true);
     } else {
-        clearTrackers(time);
+        clearTrackers(time, {});
     }
 }
 
-void JobGenerator::onCheckpointWritten(Time time) {
-    post([this, time] { clearTrackers(time); });
+void JobGenerator::onCheckpointWritten(Time time, std::vector<Time> pending) {
+    post([this, time, pending = std::move(pending)] { clearTrackers(time, pending); });
 }
 
-void JobGenerator::clearTrackers(Time time) {
-    const Time threshold = time - core_.graph.maxInputRememberDuration();
-    core_.receiverTracker.cleanupOldBlocksAndBatches(threshold);
+void JobGenerator::clearTrackers(Time time, const std::vector<Time>& pending) {
+    const Duration remember = core_.graph.maxInputRememberDuration();
+    const Time threshold = time - remember;
+    core_.receiverTracker.cleanupOldBlocksAndBatches(threshold, pending, remember);
     core_.inputInfoTracker.cleanup(threshold);
 }
 

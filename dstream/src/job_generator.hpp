@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <vector>
 
 namespace dstream::detail {
 
@@ -36,7 +37,8 @@ public:
     /// The jobs of a batch have all ended.
     void onBatchCompleted(Time time, const BatchInfo& info);
     /// The checkpoint after batch `time` is durable: what it makes superfluous may go.
-    void onCheckpointWritten(Time time);
+    /// @param pending  the batches that a restart from it would run again
+    void onCheckpointWritten(Time time, std::vector<Time> pending);
     /// A batch that needs no jobs, or that failed to make them, is over.
     void settle(Time time);
     /// Waits until every batch up to `time` is over, whatever came of it; false when the generator stopped before.
@@ -59,7 +61,8 @@ private:
     void rerun(const StreamingCheckpoint& recovered, Time restartTime);
     void clearMetadata(Time time);
     void doCheckpoint(Time time, bool clearLater);
-    void clearTrackers(Time time);
+    void clearTrackers(Time time, const std::vector<Time>& pending);
+    void openReceiverLogs();
     void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
     void endLoop();
 

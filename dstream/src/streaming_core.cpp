@@ -273,6 +273,7 @@ void StreamingCore::stopServices(bool graceful) {
         if (checkpoints) checkpoints->stop();
     });
     attempt("job scheduler", [&] { jobScheduler.stop(graceful); });
+    attempt("write-ahead logs", [&] { receiverTracker.closeLogs(); });
     attempt("listener bus", [&] { listenerBus.stop(); });
 }
 

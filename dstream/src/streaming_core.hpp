@@ -55,6 +55,8 @@ public:
     virtual ~CheckpointService() = default;
     /// Called on the generator's thread after a batch was generated (`clearLater` false) and after it has completed.
     virtual void write(Time batchTime, bool clearLater) = 0;
+    /// Waits until what was asked for is written; false when that failed.
+    virtual bool flush() = 0;
     virtual void stop() = 0;
 };
 

@@ -54,12 +54,6 @@ WriteAheadLogRecordHandle handleOf(uint64_t segment, uint64_t offset, size_t siz
     return {out.takeString()};
 }
 
-std::string parentOf(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    if (slash == path.npos) return ".";
-    return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 /// Reads segments one after the other.
 class SegmentCursor final : public Cursor<ByteBuffer> {
 public:
@@ -146,7 +140,7 @@ FileWriteAheadLog::FileWriteAheadLog(std::string directory, const FileWriteAhead
       fillBytes_(static_cast<uint64_t>(std::clamp<int64_t>(options.segmentBytes, kWalHeaderBytes, kFillBytes))),
       clock_(std::move(clock)),
       fs_(fs) {
-    makeDirectory();
+    fs_.makeDurableDirectories(directory_);
     recover();
     thread_ = std::jthread([this] { run(); });
 }
@@ -157,13 +151,6 @@ FileWriteAheadLog::~FileWriteAheadLog() {
 
 std::string FileWriteAheadLog::pathOf(uint64_t number) const {
     return directory_ + "/" + std::string(kPrefix) + std::to_string(number) + std::string(kSuffix);
-}
-
-void FileWriteAheadLog::makeDirectory() {
-    std::vector<std::string> parents;  // of what is made now: their entries have to be durable
-    for (std::string path = directory_; !fs_.exists(path); path = parents.back()) parents.push_back(parentOf(path));
-    fs_.makeDirectories(directory_);
-    for (const std::string& parent : parents) fs_.syncDirectory(parent);
 }
 
 void FileWriteAheadLog::refuseOrSkip(const std::string& path, uint64_t offset, const std::string& what) {

@@ -74,13 +74,13 @@ public:
         }
     }
 
-    void openLogs(const std::string& directory, bool recover) {
+    bool openLogs(const std::string& directory, bool recover) {
         std::map<int, Stream> streams;
         {
             std::lock_guard lock(mutex_);
             streams = streams_;
         }
-        if (streams.empty()) return;
+        if (streams.empty()) return false;
         const SparkConf& conf = environment_->conf;
         const std::shared_ptr<Clock>& clock = environment_->clock;
         if (!recover && posixFs().exists(directory)) setAside(directory);
@@ -108,6 +108,7 @@ public:
         environment_->store = store;
         store_ = std::move(store);
         log_ = std::move(log);
+        return true;
     }
 
     void closeLogs() {
@@ -315,8 +316,8 @@ ReceiverTracker::~ReceiverTracker() {
 void ReceiverTracker::addReceiver(int streamId, std::shared_ptr<ReceiverBase> receiver) {
     core_->addReceiver(streamId, std::move(receiver));
 }
-void ReceiverTracker::openLogs(const std::string& directory, bool recover) {
-    core_->openLogs(directory, recover);
+bool ReceiverTracker::openLogs(const std::string& directory, bool recover) {
+    return core_->openLogs(directory, recover);
 }
 void ReceiverTracker::closeLogs() {
     core_->closeLogs();

@@ -166,14 +166,17 @@ private:
 
 [[noreturn]] void throwNoCodec(const char* what, const std::string& type);
 
+/// @throws SparkException  when the block is lost
+BlockPtr loadReceived(const StoredBlock& stored);
+
 /// The receivers' side of a ReceiverInputDStream that does not depend on the type of its records.
 class ReceiverSource {
 public:
     ReceiverSource(const StreamingContext& ssc, int streamId);
     /// Before start: takes the receiver into the tracker.
     void attach(const StreamingContext& ssc, std::shared_ptr<ReceiverBase> receiver) const;
-    /// The blocks of a batch that can be read, in the order of arrival; reports their number of records.
-    std::vector<BlockPtr> blocksOf(const StreamingContext& ssc, Time time) const;
+    /// The blocks of a batch that are not lost, in the order of arrival; reports their number of records.
+    std::vector<std::shared_ptr<const StoredBlock>> blocksOf(const StreamingContext& ssc, Time time) const;
     const std::shared_ptr<RateController>& rateController() const { return rateController_; }
 
 private:
@@ -206,7 +209,8 @@ private:
 template <class T>
 class ReceivedBlocksNode final : public RddNode<T> {
 public:
-    ReceivedBlocksNode(const SparkContext& sc, std::vector<BlockPtr> blocks, const char* operatorName, CallSite site)
+    ReceivedBlocksNode(const SparkContext& sc, std::vector<std::shared_ptr<const StoredBlock>> blocks,
+                       const char* operatorName, CallSite site)
         : RddNode<T>(sc.core(), {}, operatorName, site, std::nullopt), blocks_(std::move(blocks)) {}
     const char* className() const override { return "BlockRDD"; }
 
@@ -214,7 +218,7 @@ private:
     int doNumPartitions() const override { return static_cast<int>(blocks_.size()); }
 
     CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
-        const BlockPtr& block = blocks_[static_cast<std::size_t>(partition)];
+        const BlockPtr block = loadReceived(*blocks_[static_cast<std::size_t>(partition)]);
         if (auto* bytes = dynamic_cast<const BytesBlock*>(block.get())) {
             const BlockCodec* codec = blockCodecFor<Owned<T>>();
             if (!codec) throwNoCodec("a receiver stored bytes", typeName(typeid(Owned<T>)));
@@ -229,7 +233,7 @@ private:
         return RddNode<T>::cursorOf(block, context);
     }
 
-    const std::vector<BlockPtr> blocks_;
+    const std::vector<std::shared_ptr<const StoredBlock>> blocks_;
 };
 
 /// A stream of what a receiver stores; `R` is RDD<T> or TextRDD.

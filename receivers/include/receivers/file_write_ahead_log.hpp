@@ -79,7 +79,6 @@ private:
 
     std::string pathOf(uint64_t number) const;
     void recover();
-    void makeDirectory();
     void repairLast(const std::string& path, uint64_t endOffset, uint64_t sizeBytes);
     void refuseOrSkip(const std::string& path, uint64_t offset, const std::string& what);
     void run();

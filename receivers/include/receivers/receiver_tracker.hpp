@@ -40,9 +40,10 @@ public:
     /// start().
     /// @param recover  true: goes on from what the directory holds: batches keep their blocks, and blocks that were in
     ///                 none wait for the next one. False: what it holds is set aside.
+    /// @return false when there is no receiver, and no log then
     /// @throws SparkException  when a log cannot be read or written
     /// @throws NotSerializableException  when the log was asked for and the records have no Codec
-    void openLogs(const std::string& directory, bool recover);
+    bool openLogs(const std::string& directory, bool recover);
     /// Ends writing to the logs, once nothing is stored and allocated any more.
     void closeLogs();
     /// Starts all receivers, each on threads of its own, and returns at once.

@@ -1,0 +1,191 @@
+#include "stream_test.hpp"
+#include "streaming_checkpoint.hpp"
+#include "streaming_core.hpp"
+#include "support/test_files.hpp"
+
+#include <filesystem>
+
+namespace dstream {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+/// Stores what the test gives it.
+class Feed : public Receiver<int> {
+public:
+    Feed() : Receiver(StorageLevel::MEMORY_ONLY) {}
+    void onStart() override { started.notify(); }
+    void onStop() override {}
+    Signal started;
+};
+
+using Output = std::map<Time, std::vector<int>>;
+
+/// A program that puts out what a receiver gets, and is killed and started again.
+class WalRecoveryTest : public StreamTest {
+protected:
+    std::string checkpoints() const { return directory_ / "checkpoint"; }
+
+    /// Starts the program, or goes on with it. `define` makes of the received numbers what is put out.
+    void start(const std::function<DStream<int>(DStream<int>)>& define = [](DStream<int> all) { return all; }) {
+        output_ = std::make_shared<Shared>();
+        feed_ = std::make_shared<Feed>();
+        ssc_ = StreamingContext::getOrCreate(checkpoints(), [&] {
+            auto made = makeContext();
+            made.checkpoint(checkpoints());
+            define(made.receiverStream<int>(feed_)).foreachRDD([output = output_](const RDD<int>& rdd, Time time) {
+                auto numbers = rdd.collect();
+                std::lock_guard lock(output->mutex);
+                if (output->failing == time) throw SparkException("on purpose");
+                output->batches[time] = std::move(numbers);
+            });
+            return made;
+        });
+        ssc_->start();
+        ASSERT_TRUE(feed_->started.waitFor());
+    }
+    void batch() { testkit::manualClock(*ssc_).advance(Seconds(1)); }
+    void store(std::vector<int> numbers) { feed_->store(std::move(numbers)); }
+    /// Ends the process as far as the directory can tell, after its last checkpoint.
+    void kill() {
+        ssc_->owner()->core()->checkpoints->flush();
+        const std::string copy = directory_ / "copy";
+        std::filesystem::copy(checkpoints(), copy, std::filesystem::copy_options::recursive);
+        ssc_->stop();
+        ssc_.reset();
+        std::filesystem::remove_all(checkpoints());
+        std::filesystem::rename(copy, checkpoints());
+    }
+    Output output() const {
+        std::lock_guard lock(output_->mutex);
+        Output filled = output_->batches;
+        std::erase_if(filled, [](const auto& batch) { return batch.second.empty(); });
+        return filled;
+    }
+
+    struct Shared {
+        std::mutex mutex;
+        Output batches;
+        Time failing{-1};
+    };
+    testsupport::TemporaryDirectory directory_;
+    std::shared_ptr<Shared> output_;
+    std::shared_ptr<Feed> feed_;
+    std::optional<StreamingContext> ssc_;
+};
+
+TEST_F(WalRecoveryTest, ABlockThatWasInNoBatchGoesToTheFirstNewOne) {
+    start();
+    store({1, 2});
+    batch();
+    store({3});
+    kill();
+    start();
+    store({4});
+    batch();
+    EXPECT_EQ(output()[Time(2000)], (std::vector<int>{3, 4}));
+    EXPECT_EQ(output().count(Time(2000)), 1U);
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, WhatIsReceivedBeforeTheFirstBatchIsNotLost) {
+    start();
+    store({1});
+    kill();
+    start();
+    batch();
+    EXPECT_THAT(output(), ElementsAre(Pair(Time(1000), ElementsAre(1))));
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, ABatchThatIsRunAgainHasTheSameBlocks) {
+    start();
+    store({1});
+    batch();
+    store({2});
+    batch();
+    store({3});
+    kill();
+    // The process died before it was written.
+    ASSERT_TRUE(std::filesystem::remove(detail::checkpointPath(checkpoints(), Time(2000))));
+    start();
+    store({4});
+    batch();
+    EXPECT_THAT(output(), ElementsAre(Pair(Time(1000), ElementsAre(1)), Pair(Time(2000), ElementsAre(2))))
+        << "batch 2 is as it was, though more has come";
+    batch();
+    EXPECT_EQ(output()[Time(3000)], (std::vector<int>{3, 4}));
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, AFailedBatchKeepsItsBlocksForTheRestart) {
+    setLogLevel(LogLevel::kOff);
+    start();
+    output_->failing = Time(1000);
+    for (int i = 1; i <= 8; ++i) {
+        store({i});
+        batch();
+    }
+    EXPECT_FALSE(output().contains(Time(1000)));
+    kill();
+    start();
+    batch();
+    EXPECT_EQ(output()[Time(1000)], (std::vector<int>{1}));
+    EXPECT_FALSE(output().contains(Time(2000)));
+    ssc_->stop();
+    setLogLevel(LogLevel::kWarn);
+}
+
+TEST_F(WalRecoveryTest, AWindowFindsTheBlocksOfTheBatchesBefore) {
+    const auto define = [](DStream<int> all) { return all.window(Seconds(3)); };
+    start(define);
+    for (int i = 1; i <= 6; ++i) {
+        store({i});
+        batch();
+    }
+    kill();
+    start(define);
+    store({7});
+    batch();
+    EXPECT_THAT(output()[Time(6000)], UnorderedElementsAre(4, 5, 6));
+    EXPECT_THAT(output()[Time(7000)], UnorderedElementsAre(5, 6, 7));
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, AFreshStartDoesNotReadAnOldLog) {
+    setLogLevel(LogLevel::kOff);
+    start();
+    store({1});
+    kill();
+    for (const Time time : detail::listCheckpoints(checkpoints())) {
+        std::filesystem::remove(detail::checkpointPath(checkpoints(), time));
+    }
+    start();
+    batch();
+    EXPECT_THAT(output(), IsEmpty());
+    EXPECT_TRUE(std::filesystem::exists(checkpoints() + "/wal.old-1"));
+    ssc_->stop();
+    setLogLevel(LogLevel::kWarn);
+}
+
+TEST_F(WalRecoveryTest, OldFilesOfTheLogAreRemoved) {
+    start();
+    for (int i = 1; i <= 5; ++i) {
+        store({i});
+        batch();
+        testkit::manualClock(*ssc_).advance(Seconds(59));
+    }
+    ssc_->stop();
+    const auto files = [&](const char* log) {
+        return std::distance(std::filesystem::directory_iterator(checkpoints() + "/wal/" + log),
+                             std::filesystem::directory_iterator());
+    };
+    EXPECT_LE(files("0"), 2);
+    EXPECT_LE(files("tracker"), 3);
+}
+
+}  // namespace
+}  // namespace dstream
