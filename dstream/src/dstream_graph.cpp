@@ -40,6 +40,7 @@ void DStreamGraph::addOutput(std::shared_ptr<DStreamBase> output) {
 }
 
 void DStreamGraph::remember(Duration duration) {
+    require(duration >= Duration(0), "the duration to remember must not be negative: " + duration.toString());
     std::lock_guard lock(mutex_);
     if (rememberDuration_) {
         throw IllegalArgumentException("Remember duration already set as " + rememberDuration_->toString() +

@@ -66,9 +66,7 @@ void JobGenerator::openReceiverLogs() {
 void JobGenerator::stop(bool graceful) {
     if (timer_) {
         if (graceful) {
-            const int64_t timeoutMs = core_.conf.getTimeAsMs(
-                "spark.streaming.gracefulStopTimeout", std::to_string(10 * core_.batchDuration.milliseconds()) + "ms");
-            stopTicksGracefully(std::chrono::steady_clock::now() + std::chrono::milliseconds(timeoutMs));
+            stopTicksGracefully(std::chrono::steady_clock::now() + core_.gracefulStopTimeout);
         } else {
             timer_->stop(true);
         }

@@ -78,7 +78,7 @@ bool StreamingContext::awaitTerminationOrTimeout(int64_t timeoutMs) const {
 }
 
 void StreamingContext::stop() {
-    stop(core().conf.getBoolean("spark.streaming.stopSparkContextByDefault", true), false);
+    stop(core().stopsSparkContext, false);
 }
 
 void StreamingContext::stop(bool stopSparkContext, bool stopGracefully) {

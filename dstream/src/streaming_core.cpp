@@ -61,6 +61,13 @@ void attempt(const char* name, Step&& step) {
     }
 }
 
+std::chrono::milliseconds timeoutOf(const SparkConf& conf, const std::string& key, Duration otherwise) {
+    const std::chrono::milliseconds timeout(conf.getTimeAsMs(key, std::to_string(otherwise.milliseconds()) + "ms"));
+    require(timeout.count() >= 0 || !conf.contains(key),
+            key + " must not be negative: " + std::to_string(timeout.count()) + " ms");
+    return timeout;
+}
+
 /// Tells the rate controllers of each completed batch.
 class RateListener final : public StreamingListener {
 public:
@@ -127,7 +134,10 @@ StreamingCore::StreamingCore(SparkContext context, Duration batch)
       conf(sparkContext.getConf()),
       batchDuration(batch),
       unpersist(conf.getBoolean("spark.streaming.unpersist", true)),
-      stopTimeout(conf.getTimeAsMs("dstream.stop.timeout", "10s")),
+      stopTimeout(timeoutOf(conf, "dstream.stop.timeout", Seconds(10))),
+      gracefulStopTimeout(timeoutOf(conf, "spark.streaming.gracefulStopTimeout", batch * 10)),
+      stopsSparkContext(conf.getBoolean("spark.streaming.stopSparkContextByDefault", true)),
+      stopsOnSignals(conf.getBoolean("spark.streaming.stopGracefullyOnShutdown", false)),
       clock(makeClock(conf.get("spark.streaming.clock", ""))),
       listenerBus("streaming-listeners",
                   static_cast<std::size_t>(
@@ -204,7 +214,7 @@ void StreamingCore::start() {
         std::lock_guard lock(stateMutex_);
         state_ = StreamingContextState::ACTIVE;
     }
-    if (conf.getBoolean("spark.streaming.stopGracefullyOnShutdown", false)) {
+    if (stopsOnSignals) {
         signals_ = std::make_unique<ShutdownSignals>([weak = weak_from_this()] {
             if (auto core = weak.lock()) {
                 BackgroundStopper::run([core] { core->stop(false, true); });

@@ -102,8 +102,11 @@ public:
     SparkContext sparkContext;
     const SparkConf conf;
     const Duration batchDuration;
-    const bool unpersist;                         // spark.streaming.unpersist
-    const std::chrono::milliseconds stopTimeout;  // dstream.stop.timeout
+    const bool unpersist;                                 // spark.streaming.unpersist
+    const std::chrono::milliseconds stopTimeout;          // dstream.stop.timeout
+    const std::chrono::milliseconds gracefulStopTimeout;  // spark.streaming.gracefulStopTimeout
+    const bool stopsSparkContext;                         // spark.streaming.stopSparkContextByDefault
+    const bool stopsOnSignals;                            // spark.streaming.stopGracefullyOnShutdown
     const std::shared_ptr<Clock> clock;
     ListenerBus<StreamingListener> listenerBus;
     ContextWaiter waiter;

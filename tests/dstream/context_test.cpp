@@ -253,7 +253,7 @@ TEST_F(ContextTest, Row46_ManyContextsLeaveNoThreadsAndNoDescriptors) {
     for (int i = 0; i < 5; ++i) runOne();
     const auto threads = count("/proc/self/task");
     const auto descriptors = count("/proc/self/fd");
-    for (int i = 0; i < 200; ++i) runOne();
+    for (int i = 0; i < 1000; ++i) runOne();
     EXPECT_LE(count("/proc/self/task"), threads);
     EXPECT_LE(count("/proc/self/fd"), descriptors);
 }
