@@ -296,6 +296,13 @@ bool isSameState(const S& a, const S& b) requires kComparesStates<S> {
     }
 }
 
+/// The same state once more, built where it is wanted: an optional number that is copied whole right after its parts
+/// were written stalls the processor, and an update function is called for every key.
+template <class S>
+std::optional<S> passOn(std::optional<S>&& state) {
+    return state ? std::optional<S>(std::in_place, *std::move(state)) : std::nullopt;
+}
+
 /// An update function of one key, `f(Time, K, values, state) -> optional<S>`, or one of a partition:
 /// `f(Time, Iterator<KeyUpdate>)` returns a range of pair<K, S>.
 template <class F, bool kPerKey>
@@ -326,21 +333,20 @@ public:
     const char* className() const override { return "StateRDD"; }
 
 private:
-    /// The new values of one key as a list, and what it begins with.
+    static constexpr uint32_t kEnd = UINT32_MAX;
+    /// The new values of one key as a list. One that was taken is empty.
     struct Group {
         uint32_t first = kEnd;
         uint32_t last = kEnd;
-        bool seen = false;
-        std::optional<S> initial;
+        bool taken = false;
     };
-    static constexpr uint32_t kEnd = UINT32_MAX;
 
     class Groups {
     public:
         void addInitial(const K& key, const S& state) {
-            groupOf(key, [&](Group& group) {
-                if (!group.initial) group.initial = state;
-            });
+            groupOf(key, [](Group&) {});
+            initial_.upsert(
+                PlacementHash<K>{}(key), key, [&] { return state; }, [](S&) {});
         }
         void add(const K& key, V value) {
             const auto at = static_cast<uint32_t>(values_.size());
@@ -353,9 +359,18 @@ private:
         }
         std::vector<V> take(Group& group) {
             std::vector<V> values;
-            group.seen = true;
+            group.taken = true;
             for (uint32_t at = group.first; at != kEnd; at = next_[at]) values.push_back(std::move(values_[at]));
             return values;
+        }
+        void prefetch(const Group& group) const {
+            __builtin_prefetch(values_.data() + group.first);
+            __builtin_prefetch(next_.data() + group.first);
+        }
+        std::optional<S> takeInitial(const K& key) {
+            if (initial_.empty()) return std::nullopt;
+            auto* const entry = initial_.find(PlacementHash<K>{}(key), key);
+            return entry != nullptr ? std::optional<S>(std::move(entry->second)) : std::nullopt;
         }
         std::vector<std::pair<K, Group>>& all() { return table_.entries(); }
         Group* find(const K& key) {
@@ -376,6 +391,7 @@ private:
                 change);
         }
         FlatTable<K, Group> table_;
+        FlatTable<K, S> initial_;
         Array<V> values_;
         std::vector<uint32_t> next_;  // the next value of the same key
     };
@@ -406,30 +422,35 @@ private:
 
     void updateKeys(F& f, Groups& groups, TaskContext& context, Attempt& attempt) const {
         auto& all = groups.all();
-        const auto update = [&](const K& key, std::vector<V> values, std::optional<S>& state) {
-            const bool existed = state.has_value();
-            const auto call = [&](std::optional<S> current) {
-                return guarded(this, [&] {
-                    return std::optional<S>(f(this->time(), key, std::move(values), std::move(current)));
-                });
-            };
+        const auto call = [&](const K& key, std::vector<V>&& values, std::optional<S>&& state) {
+            return guarded(this,
+                           [&] { return std::optional<S>(f(this->time(), key, std::move(values), std::move(state))); });
+        };
+        const auto update = [&](const K& key, std::vector<V>&& values, std::optional<S>& state) {
             if constexpr (kComparesStates<S>) {
-                std::optional<S> next = call(state);
-                if (existed && next && isSameState(*state, *next)) return false;
+                const S before = *state;
+                std::optional<S> next = call(key, std::move(values), std::optional<S>(std::in_place, before));
+                if (next && isSameState(before, *next)) return false;
                 state = std::move(next);
+                return true;
             } else {
-                state = call(std::move(state));
+                state = call(key, std::move(values), std::move(state));
+                return true;
             }
-            return existed || state;
         };
         const auto indexes = attempt.locate(all.size(), [&](std::size_t i) -> const K& { return all[i].first; });
         std::vector<uint32_t> groupAt(attempt.numIndexes());
         for (std::size_t i = 0; i < indexes.size(); ++i) {
             if (indexes[i] != Attempt::kNoIndex) groupAt[indexes[i]] = static_cast<uint32_t>(i + 1);
         }
+        constexpr uint32_t kAhead = 12;
         std::size_t calls = 0;
         attempt.updateAll([&](uint32_t index, const K& key, std::optional<S>& state) {
             if (++calls % 1024 == 0) context.checkCancelled();
+            if (index + 2 * kAhead < groupAt.size()) {
+                if (groupAt[index + 2 * kAhead] != 0) __builtin_prefetch(&all[groupAt[index + 2 * kAhead] - 1]);
+                if (groupAt[index + kAhead] != 0) groups.prefetch(all[groupAt[index + kAhead] - 1].second);
+            }
             const uint32_t group = groupAt[index];
             return update(key, group == 0 ? std::vector<V>() : groups.take(all[group - 1].second), state);
         });
@@ -442,9 +463,7 @@ private:
             [&](std::size_t i, std::optional<S>& state) {
                 auto& [key, group] = all[fresh[i]];
                 if (++calls % 1024 == 0) context.checkCancelled();
-                std::optional<S> initial = std::move(group.initial);
-                update(key, groups.take(group), initial);
-                state = std::move(initial);
+                state = call(key, groups.take(group), groups.takeInitial(key));
                 return state.has_value();
             });
     }
@@ -469,9 +488,9 @@ private:
             }
             for (; nextNew != groups.all().end(); ++nextNew) {
                 auto& [key, group] = *nextNew;
-                if (group.seen) continue;
+                if (group.taken) continue;
                 std::vector<V> values = groups.take(group);
-                return KeyUpdate<K, V, S>(key, std::move(values), std::move(group.initial));
+                return KeyUpdate<K, V, S>(key, std::move(values), groups.takeInitial(key));
             }
             return std::nullopt;
         };

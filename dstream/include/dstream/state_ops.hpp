@@ -106,8 +106,8 @@ public:
                                             std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
                                             Where where = Where::current())
     const {
-        auto update = [f = std::move(f)](Time, const K&, std::vector<V> values, std::optional<S> state) mutable {
-            return f(std::move(values), std::move(state));
+        auto update = [f = std::move(f)](Time, const K&, std::vector<V>&& values, std::optional<S>&& state) mutable {
+            return f(std::move(values), passOn(std::move(state)));
         };
         return addState<S, true>(std::move(update), partitions, true, std::move(initial), where);
     }

@@ -703,11 +703,12 @@ public:
     /// `locate` gives. Keys in the order in which they came.
     template <class Change>
     void updateAll(Change&& change) {
+        enum class Action : uint8_t { kNone, kSet, kRemove };
         struct Item {
-            uint32_t index;
-            bool changed;
             K key;
-            std::optional<S> state;
+            S state;
+            uint32_t index;
+            Action action;
         };
         VersionedTable& table = *table_;
         std::vector<Item> items;
@@ -718,18 +719,28 @@ public:
                 const std::shared_lock lock(table.mutex_);
                 checkActive();
                 if (begin >= table.count_) return;
-                for (uint32_t index = begin; index < std::min<std::size_t>(begin + kPiece, table.count_); ++index) {
-                    const Entry& at = table.entry(index);
-                    if (at.flags & kLive) items.push_back(Item{index, false, at.key, at.state});
+                const uint32_t end = static_cast<uint32_t>(std::min<std::size_t>(begin + kPiece, table.count_));
+                const auto& entries = table.segments_[begin / kPiece]->entries;
+                for (uint32_t index = begin; index < end; ++index) {
+                    const Entry& at = entries[index - begin];
+                    if (at.flags & kLive) items.push_back(Item{at.key, at.state, index, Action::kNone});
                 }
             }
             bool any = false;
-            for (Item& item : items) any |= item.changed = change(item.index, std::as_const(item.key), item.state);
+            for (Item& item : items) {
+                std::optional<S> state(std::in_place, std::move(item.state));
+                if (!change(item.index, std::as_const(item.key), state)) continue;
+                any = true;
+                item.action = state ? Action::kSet : Action::kRemove;
+                if (state) item.state = *std::move(state);
+            }
             if (!any) continue;
             const std::unique_lock lock(table.mutex_);
             checkActive();
             for (Item& item : items) {
-                if (item.changed) table.change(item.index, std::move(item.state));
+                if (item.action == Action::kNone) continue;
+                table.change(item.index,
+                             item.action == Action::kSet ? std::optional<S>(std::move(item.state)) : std::nullopt);
             }
         }
     }
@@ -738,15 +749,28 @@ public:
     static constexpr uint32_t kNoIndex = kNone;
     template <class KeyAt>
     std::vector<uint32_t> locate(std::size_t n, KeyAt&& keyAt) const {
+        constexpr std::size_t kAhead = 12;
         std::vector<uint32_t> indexes(n, kNone);
+        std::array<uint32_t, kPiece> hashes;
         const VersionedTable& table = *table_;
-        for (std::size_t i = 0; i < n;) {
+        for (std::size_t begin = 0; begin < n; begin += kPiece) {
+            const std::size_t size = std::min(kPiece, n - begin);
             const std::shared_lock lock(table.mutex_);
             checkActive();
-            for (const std::size_t end = std::min(n, i + kPiece); i < end; ++i) {
-                const auto& key = keyAt(i);
-                const uint32_t index = table.locate(key, hashOf(key));
-                if (index != kNone && (table.entry(index).flags & kLive)) indexes[i] = index;
+            for (std::size_t i = 0; i < size + 2 * kAhead; ++i) {
+                if (i < size) {
+                    hashes[i] = hashOf(keyAt(begin + i));
+                    __builtin_prefetch(&table.slots_[table.home(hashes[i])]);
+                }
+                if (i >= kAhead && i < size + kAhead) {
+                    uint32_t slot = table.home(hashes[i - kAhead]);
+                    const uint32_t likely = table.candidate(slot, hashes[i - kAhead]);
+                    if (likely != kNone) __builtin_prefetch(&table.entry(likely));
+                }
+                if (i < 2 * kAhead) continue;
+                const std::size_t at = i - 2 * kAhead;
+                const uint32_t index = table.locate(keyAt(begin + at), hashes[at]);
+                if (index != kNone && (table.entry(index).flags & kLive)) indexes[begin + at] = index;
             }
         }
         return indexes;
