@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
         ssc.start();
         ssc.awaitTermination();
         return 0;
-    } catch (const std::exception& error) {
+    } catch (...) {
         std::fprintf(stderr, "%s\n", dstream::describeException(std::current_exception()).c_str());
         return 1;
     }
