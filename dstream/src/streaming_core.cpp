@@ -370,20 +370,22 @@ void StreamingCore::receiverStopped(const ReceiverInfo& info) {
 }
 
 StreamingOwner::~StreamingOwner() {
-    auto end = [](const std::shared_ptr<StreamingCore>& core) {
-        if (core->state() != StreamingContextState::STOPPED) core->stop(false, false);
-        if (auto error = core->waiter.takeUnreportedError()) {
-            logMessage(LogLevel::kError, "StreamingContext",
-                       "the context has gone with a failure that nobody asked for: " + describeException(error));
-        }
-    };
-    attempt("context", [&] {
+    try {
+        auto end = [](const std::shared_ptr<StreamingCore>& core) {
+            if (core->state() != StreamingContextState::STOPPED) core->stop(false, false);
+            if (auto error = core->waiter.takeUnreportedError()) {
+                logMessage(LogLevel::kError, "StreamingContext",
+                           "the context has gone with a failure that nobody asked for: " + describeException(error));
+            }
+        };
         if (core_->onOwnThread() || core_->listenerBus.onListenerThread()) {
             BackgroundStopper::run([end, core = core_] { end(core); });
         } else {
             end(core_);
         }
-    });
+    } catch (...) {
+        logFailure("context", std::current_exception());
+    }
 }
 
 }  // namespace dstream::detail

@@ -4,7 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,11 +35,11 @@ private:
     class Lines final : public Cursor<std::string_view> {
     public:
         Lines(const std::vector<std::string>& lines, std::size_t chunkSize) : lines_(lines), chunkSize_(chunkSize) {}
-        ~Lines() override { std::memset(buffer_.data(), '#', buffer_.size()); }
+        ~Lines() override { std::ranges::fill(buffer_, '#'); }
 
     private:
         Chunk<std::string_view> doNext() override {
-            std::memset(buffer_.data(), '#', buffer_.size());
+            std::ranges::fill(buffer_, '#');
             buffer_ = std::vector<char>();
             views_.clear();
             std::size_t bytes = 0;
@@ -47,7 +48,7 @@ private:
             buffer_.resize(bytes);
             std::size_t at = 0;
             for (; next_ < end; ++next_) {
-                std::memcpy(buffer_.data() + at, lines_[next_].data(), lines_[next_].size());
+                std::ranges::copy(lines_[next_], buffer_.begin() + static_cast<std::ptrdiff_t>(at));
                 views_.emplace_back(buffer_.data() + at, lines_[next_].size());
                 at += lines_[next_].size();
             }

@@ -11,7 +11,8 @@ namespace dstream::detail {
 EventQueue::EventQueue(std::string name, size_t capacity) : name_(std::move(name)), capacity_(capacity) {}
 
 EventQueue::~EventQueue() {
-    stop();
+    if (onThread()) std::terminate();  // would wait for itself
+    end();
 }
 
 void EventQueue::start() {

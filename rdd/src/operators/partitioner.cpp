@@ -50,7 +50,7 @@ Partitioner defaultPartitioner(const std::vector<const RddBase*>& rdds) {
     const auto context = rdds.at(0)->context();
     const int wanted = context->conf().contains("spark.default.parallelism") ? context->defaultParallelism() : largest;
     if (best != nullptr) {
-        const Partitioner partitioner = *best->partitioner();
+        Partitioner partitioner = *best->partitioner();
         const int count = partitioner.numPartitions();
         if (std::log10(largest) - std::log10(count) < 1 || wanted <= count) return partitioner;
     }
