@@ -402,7 +402,7 @@ TEST_F(StateTest, AStateWithoutCodecIsRefusedAtStartByName) {
 
 TEST_F(StateTest, Row6BatchesOfStateLeaveNothingBehind) {
     // A state that changes, one that is removed and comes back, and a checkpoint now and then.
-    constexpr int64_t kBatches = 20'000;
+    constexpr int64_t kBatches = 10'000;
     auto ssc = makeContext(SparkConf(), Milliseconds(1));
     const auto source = ssc.sparkContext().parallelize(std::vector<std::pair<int, int>>{{1, 1}, {2, 1}, {3, 1}}, 2);
     ConstantInputDStream<std::pair<int, int>> input(ssc, source);

@@ -326,6 +326,11 @@ private:
         const uint64_t id = oldest_ + static_cast<uint32_t>(lowId - static_cast<uint32_t>(oldest_));
         return id >= from && id < limit && recordAt(id).entry == index ? id : limit;
     }
+    /// Asks for the record that this attempt may have made of an entry already.
+    void prefetchRecord(const Entry& at) const {
+        const uint64_t id = oldest_ + static_cast<uint32_t>(at.undo - static_cast<uint32_t>(oldest_));
+        if (id >= firstRecord_ && id < newest_) __builtin_prefetch(&recordAt(id).entry);
+    }
     /// The oldest record of an entry from `position` on: what the entry was at that position. Null when it is that
     /// still.
     const Undo* recordSince(uint32_t index, const Entry& at, uint64_t position) const {
@@ -627,11 +632,12 @@ public:
     void update(std::size_t n, KeyAt&& keyAt, Change&& change) {
         using Key = std::remove_cvref_t<decltype(keyAt(std::size_t{0}))>;
         struct Item {
+            Item(const Key* at, uint32_t hashed) : key(at), hash(hashed) {}
             const Key* key;
             uint32_t hash;
-            uint32_t slot;
-            uint32_t index;
-            bool changed;
+            uint32_t slot = 0;
+            uint32_t index = kNone;
+            bool changed = false;
             std::optional<S> state;
         };
         constexpr std::size_t kAhead = 12;
@@ -654,7 +660,7 @@ public:
                     if (item.hash == hash && sameKey(*item.key, key)) break;
                 }
                 if (places[place] == 0) {
-                    items.push_back(Item{&key, hash, 0, kNone, false, std::nullopt});
+                    items.emplace_back(&key, hash);
                     places[place] = static_cast<uint16_t>(items.size());
                 }
                 itemOf[i] = static_cast<uint16_t>(places[place] - 1);
@@ -680,6 +686,7 @@ public:
                     if (item.index == kNone) continue;
                     const Entry& at = table.entry(item.index);
                     if (at.flags & kLive) item.state.emplace(at.state);
+                    table.prefetchRecord(at);
                 }
             }
             for (std::size_t i = 0; i < size; ++i) {
