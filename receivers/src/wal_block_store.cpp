@@ -176,8 +176,8 @@ std::shared_ptr<const StoredBlock> WalBlockStore::store(const StreamBlockId& id,
     const auto found = streams_.find(id.streamId);
     if (found == streams_.end() || !found->second->writes) return memory_->store(id, std::move(block), level);
     Stream& stream = *found->second;
+    std::shared_ptr<const StoredBlock> memory = memory_->store(id, block, level);  // waits for room
     const ByteBuffer record = encodeReceivedBlock(*block, stream.codec);
-    std::shared_ptr<const StoredBlock> memory = memory_->store(id, std::move(block), level);
     const int64_t time = stream.writer.takeTime();
     try {
         DSTREAM_FAILPOINT("wal.before_block_logged");
