@@ -1,5 +1,6 @@
 #include "rdd/spark_context.hpp"
 
+#include "rdd/log.hpp"
 #include "rdd/range_partitioner.hpp"
 #include "support/spark_context_test.hpp"
 
@@ -12,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -225,6 +227,26 @@ TEST_F(SparkContextTest, AListenerHearsOfTheApplicationAndNothingAfterItsRemoval
     EXPECT_FALSE(leaves->ended);
     EXPECT_EQ(stays->jobs, 2);
     EXPECT_TRUE(stays->ended);
+}
+
+TEST(SettingsTest, ThoseWithoutMeaningHereAreNamedInOneWarning) {
+    std::vector<std::string> warnings;
+    setLogSink([&](LogLevel level, std::string_view, std::string_view text) {
+        if (level == LogLevel::kWarn) warnings.emplace_back(text);
+    });
+    {
+        const SparkContext sc(SparkConf()
+                                  .setMaster("local")
+                                  .setAppName("settings")
+                                  .set("spark.executor.memory", "4g")
+                                  .set("spark.locality.wait", "0s")
+                                  .set("spark.task.maxFailures", "8")
+                                  .set("spark.task.cpus", "1")
+                                  .set("spark.speculation.efficiency.enabled", "true"));
+    }
+    setLogSink({});
+    EXPECT_THAT(warnings, ElementsAre("these settings have no meaning in one process and are ignored: "
+                                      "spark.executor.memory, spark.locality.wait, spark.task.maxFailures"));
 }
 
 // ---- tasks

@@ -114,13 +114,12 @@ SparkConf checked(SparkConf conf) {
 
 /// Settings of the reference that have no meaning in one process.
 void warnAboutSettingsWithoutMeaning(const SparkConf& conf) {
-    constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.",
-                                              "spark.streaming.dynamicAllocation.",
-                                              "spark.locality.",
-                                              "spark.executor.",
-                                              "spark.excludeOnFailure.",
-                                              "spark.task.maxFailures",
-                                              "spark.cleaner."};
+    constexpr std::string_view kPrefixes[] = {"spark.dynamicAllocation.", "spark.streaming.dynamicAllocation.",
+                                              "spark.locality.",          "spark.executor.",
+                                              "spark.excludeOnFailure.",  "spark.task.maxFailures",
+                                              "spark.cleaner.",           "spark.rdd.parallelListingThreshold",
+                                              "spark.rdd.compress",       "spark.checkpoint.compress",
+                                              "spark.io.compression."};
     std::string keys;
     for (const auto& [key, value] : conf.getAll()) {
         if (std::ranges::any_of(kPrefixes, [&](std::string_view prefix) { return key.starts_with(prefix); })) {
