@@ -199,10 +199,14 @@ public:
     }
 
     void reportLogFailure(int streamId, const std::string& message, std::exception_ptr error) {
+        bool known;
         {
             std::lock_guard lock(mutex_);
-            ++streams_.at(streamId).counters->errors;
+            const auto stream = streams_.find(streamId);
+            known = stream != streams_.end();
+            if (known) ++stream->second.counters->errors;
         }
+        if (!known) return logMessage(LogLevel::kError, kComponent, message + " - " + detail::describe(error));
         reportReceiverError(streamId, message, std::move(error));
     }
 

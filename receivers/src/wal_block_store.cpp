@@ -110,7 +110,8 @@ WriteAheadLogRecordHandle WalWriter::write(const ByteBuffer& record, int64_t tim
             return log_->write(record, time);
         } catch (const SparkException&) {
             if (!report || stopping_.stop_requested()) throw;
-            (*report)(streamId, "the write-ahead log cannot be written; the receiver waits until it can be",
+            const std::string who = streamId < 0 ? "batches wait" : "the receiver waits";
+            (*report)(streamId, "the write-ahead log cannot be written; " + who + " until it can be",
                       std::current_exception());
         }
         clock_->waitTillTime(clock_->getTimeMillis() + kRetryMs, stopping_);
@@ -347,7 +348,8 @@ bool WalTrackerLog::batchAllocated(Time batchTime, const BlocksByStream& blocks)
         }
     }
     const int injected = DSTREAM_FAILPOINT_ERRNO("wal.before_batch_allocated");
-    if (!write(record, time, -1, false, injected)) return false;
+    // A batch that ran without the blocks would run with them after a restart, and be taken for one that is done.
+    if (!write(record, time, -1, true, injected)) return false;
     std::lock_guard lock(mutex_);
     Batch& batch = batches_[batchTime];
     batch.recordTimes.push_back(time);

@@ -20,7 +20,7 @@
 
 namespace dstream::detail {
 
-/// Told of each failure while a writer waits to try again.
+/// Told of each failure while a writer waits to try again; streamId -1: the batches wait, not a receiver.
 using WalReport = std::function<void(int streamId, const std::string& message, std::exception_ptr error)>;
 
 /// A received block as one record, and back. Only blocks of records as objects need `codec`, that of their type.

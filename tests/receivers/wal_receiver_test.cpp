@@ -289,6 +289,17 @@ TEST_F(WalReceiverTest, Row10_AReceiverWaitsWhileTheLogFailsAndGoesOnWhenItDoesN
     EXPECT_THAT(recordsOf<int>(finish()), ElementsAre(1));
 }
 
+TEST_F(WalReceiverTest, Row10_BatchesWaitWhileTheirLogFails) {
+    registerWriteAheadLog<FlakyLog>("flaky");
+    run<int>(false, SparkConf().set("spark.streaming.driver.writeAheadLog.class", "flaky"))->store(std::vector<int>{1});
+    FlakyLog::failures = 1;
+    auto allocated = std::async(std::launch::async, [&] { tracker_->allocateBlocksToBatch(Time(1000)); });
+    ASSERT_TRUE(clock_->waitUntilWaiting(2000));
+    clock_->advance(1000);
+    allocated.get();
+    EXPECT_THAT(recordsOf<int>(blocksOf(1000)), ElementsAre(1));
+}
+
 TEST_F(WalReceiverTest, AStopEndsTheWaitForALogAndTheBlockIsNotAcknowledged) {
     registerWriteAheadLog<FlakyLog>("flaky");
     auto receiver = run<int>(false, SparkConf().set("spark.streaming.receiver.writeAheadLog.class", "flaky"));
