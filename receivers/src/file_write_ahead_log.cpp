@@ -118,7 +118,7 @@ struct FileWriteAheadLog::Pending {
     const ByteBuffer* record = nullptr;  // the waiting caller's
     int64_t time = 0;
     WriteAheadLogRecordHandle handle;
-    std::exception_ptr error;
+    std::string failure;  // why it is not durable; each waiting thread throws an exception of its own
     std::atomic<int> done = 0;
 
     size_t payloadBytes() const { return kTimeBytes + record->bytes.size(); }
@@ -284,7 +284,7 @@ WriteAheadLogRecordHandle FileWriteAheadLog::write(const ByteBuffer& record, int
         if (queue_.size() == 1) changed_.notify_one();
     }
     pending->done.wait(0);
-    if (pending->error) std::rethrow_exception(pending->error);
+    if (!pending->failure.empty()) throw SparkException(pending->failure);
     return std::move(pending->handle);
 }
 
@@ -363,19 +363,18 @@ void FileWriteAheadLog::run() {
 }
 
 void FileWriteAheadLog::writeGroup(const Group& group) {
-    std::exception_ptr error;
+    std::string failure;
     for (int attempt = 1; attempt <= options_.maxFailures; ++attempt) {
         try {
             writeOnce(group);
-            error = nullptr;
+            failure.clear();
             break;
-        } catch (const std::exception& failure) {
-            error = std::make_exception_ptr(SparkException(
-                "the write-ahead log in " + directory_ + " could not be written, " +
-                std::to_string(options_.maxFailures) + " attempts in new files failed: " + failure.what()));
+        } catch (const std::exception& error) {
+            failure = "the write-ahead log in " + directory_ + " could not be written, " +
+                      std::to_string(options_.maxFailures) + " attempts in new files failed: " + error.what();
             logMessage(LogLevel::kWarn, kComponent,
                        "attempt " + std::to_string(attempt) + " to write " + std::to_string(group.size()) +
-                           " records to " + directory_ + " failed: " + failure.what());
+                           " records to " + directory_ + " failed: " + error.what());
             abandonSegment();  // what a failed sync leaves in the file is unknown
         }
     }
@@ -388,7 +387,7 @@ void FileWriteAheadLog::writeGroup(const Group& group) {
     {
         std::lock_guard lock(mutex_);
         queuedBytes_ -= bytes;
-        if (!error) {
+        if (failure.empty()) {
             stats_.records += static_cast<int64_t>(group.size());
             ++stats_.syncs;
             segments_.back().latestTime = std::max(segments_.back().latestTime, latestTime);
@@ -396,10 +395,10 @@ void FileWriteAheadLog::writeGroup(const Group& group) {
     }
     room_.notify_all();
     for (const auto& pending : group) {
-        pending->error = error;
+        pending->failure = failure;
         pending->finish();
     }
-    if (!error && options_.closeFileAfterWrite) closeSegment();
+    if (failure.empty() && options_.closeFileAfterWrite) closeSegment();
 }
 
 void FileWriteAheadLog::writeOnce(const Group& group) {

@@ -15,7 +15,6 @@
 #include <fstream>
 #include <set>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace dstream {
@@ -366,34 +365,30 @@ TEST_F(WalLogTest, Row12_EachFailingCallLosesNoAcknowledgedRecord) {
 }
 
 TEST_F(WalLogTest, Row11_AFileSizeLimitIsReportedAndDoesNotEndTheProcess) {
-    const pid_t child = fork();
-    if (child == 0) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const auto limited = [&] {
         // As the runner does: the signal would end the process before the call could fail.
         std::signal(SIGXFSZ, SIG_IGN);
         const rlimit limit{4096, 4096};
-        if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(10);
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 10;
         FileWriteAheadLogOptions options;
         options.segmentBytes = 4096;
-        try {
+        {
             FileWriteAheadLog log(directory(), options, clock_);
             log.write({"small"}, 1);
             try {
                 log.write({std::string(8192, 'x')}, 2);
-                _exit(11);
+                return 11;
             } catch (const SparkException& error) {
-                if (std::string(error.what()).find("File too large") == std::string::npos) _exit(12);
+                if (std::string(error.what()).find("File too large") == std::string::npos) return 12;
             }
             log.write({"small again"}, 3);
-        } catch (...) {
-            _exit(13);
         }
-        _exit(0);
-    }
-    int status = 0;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
-    EXPECT_EQ(WEXITSTATUS(status), 0);
-    EXPECT_THAT(readAll(*open()), ElementsAre("small", "small again"));
+        const bool right = readAll(*open(options)) == std::vector<std::string>{"small", "small again"};
+        std::filesystem::remove_all(temporary_.path());
+        return right ? 0 : 13;
+    };
+    EXPECT_EXIT(_exit(limited()), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(WalLogTest, SettingsOutOfRangeAreRefused) {
