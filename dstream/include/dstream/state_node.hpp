@@ -120,7 +120,7 @@ public:
 
 protected:
     StateRdd(const std::shared_ptr<SparkContextCore>& context, Place place,
-             std::initializer_list<std::shared_ptr<RddBase>> others, const char* name, CallSite site,
+             const std::vector<std::shared_ptr<RddBase>>& others, const char* name, CallSite site,
              const Partitioner& partitioner)
         : RddNode<Record>(context, dependenciesOn(place.before, others), name, site, partitioner),
           live_(std::move(place.live)),
@@ -138,7 +138,7 @@ private:
                                                  Attempt& attempt) const = 0;
 
     static RddBase::Lineage dependenciesOn(const std::shared_ptr<RddBase>& before,
-                                           std::initializer_list<std::shared_ptr<RddBase>> others) {
+                                           const std::vector<std::shared_ptr<RddBase>>& others) {
         RddBase::Lineage lineage;
         for (const auto& rdd : others) {
             if (rdd) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
@@ -820,6 +820,8 @@ public:
         }
     }
 
+    /// Persists what the state is computed from, as far as that is kept at all.
+    virtual void persistInputs(StorageLevel) {}
     const Partitioner& partitioner() const { return partitioner_; }
     /// The state of a key after the newest batch that has been computed. Any thread.
     std::optional<S> stateOf(const K& key) const {
@@ -838,8 +840,8 @@ public:
 
 protected:
     StateStreamNode(const std::shared_ptr<DStreamBase>& parent, const char* name, Partitioner partitioner,
-                    CallSite site)
-        : DStreamNodeOf<RDD<Record>>(parent->weakContext(), name, {parent}, site),
+                    CallSite site, std::optional<Duration> slide = std::nullopt)
+        : DStreamNodeOf<RDD<Record>>(parent->weakContext(), name, {parent}, site, slide),
           partitioner_(std::move(partitioner)),
           live_(std::make_shared<LiveState<K, S>>(partitioner_.numPartitions())) {
         DStreamBase::persist(StorageLevel::MEMORY_ONLY);
@@ -881,7 +883,10 @@ public:
           keepsPartitioner_(keepsPartitioner) {}
     void checkpoint(Duration interval) override { state_->checkpoint(interval); }
     /// Its RDDs hold versions of the state, at any level.
-    void persist(StorageLevel) override { this->checkNotInitialized("storage level"); }
+    void persist(StorageLevel level) override {
+        this->checkNotInitialized("storage level");
+        state_->persistInputs(level);
+    }
     void setUid(std::string uid) override { state_->setUid(std::move(uid)); }
     const std::shared_ptr<State>& state() const { return state_; }
 

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "dstream/inverse_window.hpp"
 #include "dstream/sliding_window.hpp"
 #include "dstream/stream_node.hpp"
-#include "rdd/detail/flat_table.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -46,161 +46,6 @@ private:
 
     DStreamNode<T>* const parent_;
     const Duration window_;
-};
-
-/// One partition of a window that is computed from the window before: what entered is merged in, what left is taken
-/// out. All inputs are partitioned alike.
-template <class K, class V, class F, class InverseF>
-class SlidWindowRdd final : public RddNode<std::pair<K, V>> {
-    using Pair = std::pair<K, V>;
-    using Input = std::shared_ptr<RddNode<Pair>>;
-
-    struct Parts {
-        std::optional<V> before;
-        std::optional<V> left;
-        std::optional<V> entered;
-    };
-
-public:
-    /// @param before  may be null: the first window
-    SlidWindowRdd(const std::shared_ptr<SparkContextCore>& context, Input before, std::vector<Input> left,
-                  std::vector<Input> entered, F f, InverseF inverse, const Partitioner& partitioner, CallSite site)
-        : RddNode<Pair>(context, dependenciesOf(before, left, entered), "reduceByKeyAndWindow", site, partitioner),
-          before_(before.get()),
-          f_(std::move(f)),
-          inverse_(std::move(inverse)) {
-        for (const auto& rdd : left) left_.push_back(rdd.get());
-        for (const auto& rdd : entered) entered_.push_back(rdd.get());
-    }
-    const char* className() const override { return "CoGroupedRDD"; }
-
-private:
-    static RddBase::Lineage dependenciesOf(const Input& before, const std::vector<Input>& left,
-                                           const std::vector<Input>& entered) {
-        RddBase::Lineage lineage;
-        if (before) lineage.push_back(std::make_shared<OneToOneDependency>(before));
-        for (const auto& rdd : left) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
-        for (const auto& rdd : entered) lineage.push_back(std::make_shared<OneToOneDependency>(rdd));
-        return lineage;
-    }
-    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
-
-    CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
-        F f(f_);
-        InverseF inverse(inverse_);
-        FlatTable<K, Parts> table;
-        const auto add = [&](const RddNode<Pair>* rdd, std::optional<V> Parts::*part) {
-            if (rdd == nullptr) return;
-            CursorPtr<Pair> cursor = rdd->iterator(partition, context);
-            for (Chunk<Pair> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
-                context.checkCancelled();
-                for (std::size_t i = 0; i < chunk.size; ++i) {
-                    const Pair& pair = chunk[i];
-                    const auto merge = [&](Parts& parts) {
-                        auto& slot = parts.*part;
-                        slot = slot ? guarded(this, [&] { return V(f(*slot, pair.second)); }) : pair.second;
-                    };
-                    table.upsert(
-                        PlacementHash<K>{}(pair.first), pair.first,
-                        [&] {
-                            Parts parts;
-                            merge(parts);
-                            return parts;
-                        },
-                        merge);
-                }
-            }
-        };
-        add(before_, &Parts::before);
-        for (const auto* rdd : left_) add(rdd, &Parts::left);
-        for (const auto* rdd : entered_) add(rdd, &Parts::entered);
-
-        Array<Pair> result;
-        result.reserve(table.size());
-        for (auto& [key, parts] : table.entries()) {
-            guarded(this, [&] {
-                if (!parts.before) {
-                    if (!parts.entered) {
-                        throw IllegalStateException(
-                            "neither the window before nor a new batch has a value for a key that leaves: does "
-                            "its PlacementHash give the same for equal keys?");
-                    }
-                    result.emplace_back(key, *std::move(parts.entered));
-                    return;
-                }
-                V value = *std::move(parts.before);
-                if (parts.left) value = inverse(value, *parts.left);
-                if (parts.entered) value = f(value, *parts.entered);
-                result.emplace_back(key, std::move(value));
-            });
-        }
-        return std::make_unique<OwnedArrayCursor<Pair>>(std::move(result), context.chunkSize());
-    }
-
-    const RddNode<Pair>* before_;
-    std::vector<const RddNode<Pair>*> left_, entered_;
-    const F f_;
-    const InverseF inverse_;
-};
-
-template <class K, class V, class F, class InverseF, class Filter>
-class InverseWindowNode final : public DStreamNodeOf<RDD<std::pair<K, V>>> {
-    using Pair = std::pair<K, V>;
-
-public:
-    InverseWindowNode(const std::shared_ptr<DStreamNode<Pair>>& reduced, F f, InverseF inverse, Filter filter,
-                      Duration window, Duration slide, Partitioner partitioner, CallSite site)
-        : DStreamNodeOf<RDD<Pair>>(reduced->weakContext(), "reduceByKeyAndWindow", {reduced}, site, slide),
-          reduced_(reduced.get()),
-          f_(std::move(f)),
-          inverse_(std::move(inverse)),
-          filter_(std::move(filter)),
-          window_(window),
-          partitioner_(std::move(partitioner)) {
-        persist(StorageLevel::MEMORY_ONLY_SER);
-    }
-    void persist(StorageLevel level) override {
-        DStreamBase::persist(level);
-        reduced_->persist(level);
-    }
-    bool mustCheckpoint() const override { return true; }
-    std::optional<Duration> parentRememberDuration() const override {
-        return this->rememberDuration() ? std::optional(*this->rememberDuration() + window_) : std::nullopt;
-    }
-
-private:
-    std::optional<RDD<Pair>> compute(Time time) override {
-        const Duration slide = this->slideDuration(), step = reduced_->slideDuration();
-        const Time begin = time - window_ + step;
-        auto before = this->getOrCompute(time - slide);
-        auto rdd = std::make_shared<SlidWindowRdd<K, V, F, InverseF>>(
-            this->context().sparkContext().core(), before ? before->node() : nullptr,
-            between(begin - slide, begin - step), between(time - slide + step, time), f_, inverse_, partitioner_,
-            this->creationSite());
-        RDD<Pair> window = makeRdd<Pair>(std::move(rdd));
-        if constexpr (!std::is_same_v<Filter, std::nullptr_t>) return window.filter(filter_);
-        return window;
-    }
-    std::vector<std::shared_ptr<RddNode<Pair>>> between(Time from, Time to) {
-        std::vector<std::shared_ptr<RddNode<Pair>>> rdds;
-        for (Time at = from; at <= to; at = at + reduced_->slideDuration()) {
-            if (auto rdd = reduced_->getOrCompute(at)) rdds.push_back(rdd->node());
-        }
-        return rdds;
-    }
-
-    GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) override {
-        RDD<Pair> window = readCheckpointedRdd<Pair>(*this, from, partitioner_);
-        if (!placedAlike(from, partitioner_)) window = window.partitionBy(partitioner_);
-        return std::make_shared<GeneratedRddOf<RDD<Pair>>>(std::move(window));
-    }
-
-    DStreamNode<Pair>* const reduced_;
-    F f_;
-    InverseF inverse_;
-    Filter filter_;
-    const Duration window_;
-    const Partitioner partitioner_;
 };
 
 /// The operators over windows: a window of length w holds the batches in (t - w, t]; there is one result per slide.
@@ -316,9 +161,12 @@ public:
         const Duration slide = slideDuration.value_or(self().node()->slideDuration());
         checkWindow(*self().node(), windowDuration, slide);
         const Partitioner partitioner = this->partitionerOf(partitions);
-        return DStream<std::pair<K, V>>(std::make_shared<InverseWindowNode<K, V, F, InverseF, Filter>>(
-            self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter), windowDuration,
-            slide, partitioner, CallSite::from(where)));
+        using Pair = std::pair<K, V>;
+        return DStream<Pair>(std::make_shared<UpdatedStateNode<K, V>>(
+            std::make_shared<InverseWindowNode<K, V, F, InverseF, Filter>>(
+                self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter),
+                windowDuration, slide, partitioner, CallSite::from(where)),
+            true, CallSite::from(where)));
     }
 };
 
