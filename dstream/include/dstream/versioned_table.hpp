@@ -326,10 +326,10 @@ private:
         const uint64_t id = oldest_ + static_cast<uint32_t>(lowId - static_cast<uint32_t>(oldest_));
         return id >= from && id < limit && recordAt(id).entry == index ? id : limit;
     }
-    /// Asks for the record that this attempt may have made of an entry already.
-    void prefetchRecord(const Entry& at) const {
+    /// The record that this attempt may have made of an entry already; null when there can be none.
+    const Undo* likelyRecord(const Entry& at) const {
         const uint64_t id = oldest_ + static_cast<uint32_t>(at.undo - static_cast<uint32_t>(oldest_));
-        if (id >= firstRecord_ && id < newest_) __builtin_prefetch(&recordAt(id).entry);
+        return id >= firstRecord_ && id < newest_ ? &recordAt(id) : nullptr;
     }
     /// The oldest record of an entry from `position` on: what the entry was at that position. Null when it is that
     /// still.
@@ -686,7 +686,7 @@ public:
                     if (item.index == kNone) continue;
                     const Entry& at = table.entry(item.index);
                     if (at.flags & kLive) item.state.emplace(at.state);
-                    table.prefetchRecord(at);
+                    __builtin_prefetch(table.likelyRecord(at));
                 }
             }
             for (std::size_t i = 0; i < size; ++i) {
