@@ -49,35 +49,39 @@ void syncPerRecord(benchmark::State& state) {
     state.SetItemsProcessed(state.iterations());
 }
 
-BENCHMARK(groupCommit)
-    ->Setup([](const benchmark::State&) {
-        sharedLog = std::make_unique<FileWriteAheadLog>(freshDirectory(), FileWriteAheadLogOptions(),
-                                                        std::make_shared<SystemClock>());
-    })
-    ->Teardown([](const benchmark::State&) {
-        sharedLog.reset();
-        std::filesystem::remove_all(freshDirectory());
-    })
-    ->Threads(1)
-    ->Threads(4)
-    ->Threads(16)
-    ->Threads(64)
-    ->UseRealTime();
+void openLog(const benchmark::State&) {
+    sharedLog = std::make_unique<FileWriteAheadLog>(freshDirectory(), FileWriteAheadLogOptions(),
+                                                    std::make_shared<SystemClock>());
+}
+void closeLog(const benchmark::State&) {
+    sharedLog.reset();
+    std::filesystem::remove_all(freshDirectory());
+}
+BENCHMARK(groupCommit)->Name("walAppendOf1Writer")->Setup(openLog)->Teardown(closeLog)->Threads(1)->UseRealTime();
+BENCHMARK(groupCommit)->Name("walAppendOf64Writers")->Setup(openLog)->Teardown(closeLog)->Threads(64)->UseRealTime();
 
+void openFile(const benchmark::State&) {
+    const std::string path = freshDirectory();
+    posixFs().makeDirectories(path);
+    oneSyncEach = std::make_unique<OneSyncEach>();
+    oneSyncEach->file = posixFs().open(path + "/file", Fs::Mode::kTruncate);
+    oneSyncEach->file.writeAt(std::vector<std::byte>(64 << 20), 0);
+    oneSyncEach->file.sync();
+}
+void closeFile(const benchmark::State&) {
+    oneSyncEach.reset();
+    std::filesystem::remove_all(freshDirectory());
+}
 BENCHMARK(syncPerRecord)
-    ->Setup([](const benchmark::State&) {
-        const std::string path = freshDirectory();
-        posixFs().makeDirectories(path);
-        oneSyncEach = std::make_unique<OneSyncEach>();
-        oneSyncEach->file = posixFs().open(path + "/file", Fs::Mode::kTruncate);
-        oneSyncEach->file.writeAt(std::vector<std::byte>(64 << 20), 0);
-        oneSyncEach->file.sync();
-    })
-    ->Teardown([](const benchmark::State&) {
-        oneSyncEach.reset();
-        std::filesystem::remove_all(freshDirectory());
-    })
+    ->Name("walAppendOf1WriterByHand")
+    ->Setup(openFile)
+    ->Teardown(closeFile)
     ->Threads(1)
+    ->UseRealTime();
+BENCHMARK(syncPerRecord)
+    ->Name("walAppendOf64WritersByHand")
+    ->Setup(openFile)
+    ->Teardown(closeFile)
     ->Threads(64)
     ->UseRealTime();
 
