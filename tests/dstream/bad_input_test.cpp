@@ -1,10 +1,15 @@
 #include "dstream/stream_test.hpp"
+#include "support/test_files.hpp"
 
+#include <fcntl.h>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <sys/stat.h>
 #include <utility>
 #include <vector>
 
@@ -91,6 +96,39 @@ TEST_F(BadInputTest, NegativeDurationsAreRefusedWhereTheyAreGiven) {
     EXPECT_THROW(ssc.start(), IllegalArgumentException);
     EXPECT_EQ(ssc.getState(), StreamingContextState::STOPPED);
     ssc.stop();
+}
+
+TEST_F(BadInputTest, Row44_StartingTwiceIsAWarningAndAStoppedContextNeverStartsAgain) {
+    auto ssc = makeContext();
+    auto output = testkit::collect(testkit::batches<int>(ssc, {{1}, {2}}));
+    ssc.start();
+    std::string log;
+    setLogSink([&](LogLevel, std::string_view, std::string_view text) { log.append(text).append("\n"); });
+    ssc.start();
+    setLogSink({});
+    EXPECT_THAT(log, HasSubstr("StreamingContext has already been started"));
+    testkit::manualClock(ssc).advance(Seconds(2));
+    EXPECT_THAT(output.batch(Time(2000)), ElementsAre(2)) << "it goes on as it was";
+    ssc.stop();
+    EXPECT_THAT(failureOf([&] { ssc.start(); }), HasSubstr("StreamingContext has already been stopped"));
+    EXPECT_THROW(ssc.start(), IllegalStateException);
+}
+
+TEST_F(BadInputTest, Row33_AFileAnHourAheadIsTakenWhenItsTimeHasCome) {
+    const testsupport::TemporaryDirectory directory;
+    auto ssc = makeContext(Minutes(1));
+    auto lines = testkit::collect(ssc.textFileStream(directory.path()));
+    ssc.start();
+    std::ofstream(directory / "ahead") << "of its time\n";
+    const timespec anHour{3600, 0};
+    const timespec times[] = {anHour, anHour};
+    ASSERT_EQ(::utimensat(AT_FDCWD, (directory / "ahead").c_str(), times, 0), 0);
+    testkit::manualClock(ssc).advance(Minutes(62));
+    ssc.stop();
+    for (const auto& [time, batch] : lines.all()) {
+        EXPECT_EQ(batch.size(), time == Time(3'600'000) ? 1U : 0U) << time.toString();
+    }
+    EXPECT_EQ(lines.all().size(), 62U);
 }
 
 /// Throws when it is copied in a task.
