@@ -65,6 +65,12 @@ void printBatch(Time time, const std::vector<std::string>& records, bool more) {
     std::cout << text << std::flush;
 }
 
+template void printFirst(const RDD<int>&, int, Time, std::source_location);
+template void printFirst(const RDD<int64_t>&, int, Time, std::source_location);
+template void printFirst(const RDD<std::string>&, int, Time, std::source_location);
+template void printFirst(const RDD<std::pair<std::string, int>>&, int, Time, std::source_location);
+template void printFirst(const RDD<std::pair<std::string, int64_t>>&, int, Time, std::source_location);
+
 std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time) {
     std::string name = std::to_string(time.milliseconds());
     if (!prefix.empty()) name = prefix + "-" + name;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "rdd/instances.hpp"
 #include "rdd/rdd.hpp"
 #include "rdd/spark_context.hpp"
 #include "rdd/time.hpp"
@@ -9,6 +10,10 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+// Compiled in rdd_pair_ops.cpp.
+DSTREAM_ELEMENT(extern template, conformance::Value)
+DSTREAM_PAIR(extern template, conformance::Value, conformance::Value)
 
 namespace conformance {
 

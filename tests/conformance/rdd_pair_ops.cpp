@@ -1,5 +1,8 @@
 #include "any_rdd.hpp"
 
+DSTREAM_ELEMENT(template, conformance::Value)
+DSTREAM_PAIR(template, conformance::Value, conformance::Value)
+
 namespace conformance {
 
 using dstream::HashPartitioner;

@@ -12,6 +12,23 @@ namespace dstream::detail {
 
 /// Writes one batch as `print` does.
 void printBatch(Time time, const std::vector<std::string>& records, bool more);
+/// Writes the first `num` elements of a batch, and whether there are more.
+template <class T>
+void printFirst(const RDD<T>& rdd, int num, Time time, std::source_location where) {
+    auto first = rdd.take(num + 1, where);
+    const bool more = first.size() > static_cast<std::size_t>(std::max(num, 0));
+    if (more) first.resize(static_cast<std::size_t>(std::max(num, 0)));
+    std::vector<std::string> records;
+    records.reserve(first.size());
+    for (const auto& element : first) records.push_back(toText(element));
+    printBatch(time, records, more);
+}
+extern template void printFirst(const RDD<int>&, int, Time, std::source_location);
+extern template void printFirst(const RDD<int64_t>&, int, Time, std::source_location);
+extern template void printFirst(const RDD<std::string>&, int, Time, std::source_location);
+extern template void printFirst(const RDD<std::pair<std::string, int>>&, int, Time, std::source_location);
+extern template void printFirst(const RDD<std::pair<std::string, int64_t>>&, int, Time, std::source_location);
+
 /// "prefix-TIME.suffix", without prefix "TIME.suffix", without suffix no dot.
 std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time);
 
@@ -33,15 +50,8 @@ public:
     }
     /// Prints the first `num` elements of each batch to standard output, and a line `...` if there are more.
     void print(int num = 10, Where where = Where::current()) const {
-        addOutput(self().nodeAs(), "print", CallSite::from(where), [num, where](const auto& rdd, Time time) {
-            auto first = rdd.take(num + 1, where);
-            const bool more = first.size() > static_cast<std::size_t>(std::max(num, 0));
-            if (more) first.resize(static_cast<std::size_t>(std::max(num, 0)));
-            std::vector<std::string> records;
-            records.reserve(first.size());
-            for (const auto& element : first) records.push_back(toText(element));
-            printBatch(time, records, more);
-        });
+        addOutput(self().nodeAs(), "print", CallSite::from(where),
+                  [num, where](const RDD<T>& rdd, Time time) { printFirst(rdd, num, time, where); });
     }
     /// Writes each batch, empty ones too, as text into the directory `prefix-TIME_IN_MS[.suffix]`.
     void saveAsTextFiles(const std::string& prefix, const std::string& suffix = "",

@@ -28,9 +28,17 @@ inline std::string_view asText(std::span<const std::byte> bytes) {
 class ByteWriter {
 public:
     ByteWriter() = default;
-    ByteWriter(ByteWriter&& that) noexcept : buffer_(std::move(that.buffer_)), size_(std::exchange(that.size_, 0)) {}
+    /// Begins in memory of the caller, which must outlive the writer; goes on in its own when that is full.
+    explicit ByteWriter(std::span<std::byte> room) : place_(room.data()), capacity_(room.size()) {}
+    ByteWriter(ByteWriter&& that) noexcept
+        : buffer_(std::move(that.buffer_)),
+          place_(std::exchange(that.place_, nullptr)),
+          capacity_(std::exchange(that.capacity_, 0)),
+          size_(std::exchange(that.size_, 0)) {}
     ByteWriter& operator=(ByteWriter&& that) noexcept {
         buffer_ = std::move(that.buffer_);
+        place_ = std::exchange(that.place_, nullptr);
+        capacity_ = std::exchange(that.capacity_, 0);
         size_ = std::exchange(that.size_, 0);
         return *this;
     }
@@ -60,26 +68,22 @@ public:
 
     /// Lengthens the contents by `count` bytes that the caller fills in before the next call, and returns where.
     std::byte* extend(size_t count) {
-        if (buffer_.size() - size_ < count) grow(count);
-        std::byte* const place = buffer_.data() + size_;
+        if (capacity_ - size_ < count) grow(count);
+        std::byte* const place = place_ + size_;
         size_ += count;
         return place;
     }
     /// Overwrites a u32 written before, at its distance from the beginning.
-    void patchU32(size_t offset, uint32_t value) { std::memcpy(buffer_.data() + offset, &value, sizeof value); }
-    void patchU64(size_t offset, uint64_t value) { std::memcpy(buffer_.data() + offset, &value, sizeof value); }
+    void patchU32(size_t offset, uint32_t value) { std::memcpy(place_ + offset, &value, sizeof value); }
+    void patchU64(size_t offset, uint64_t value) { std::memcpy(place_ + offset, &value, sizeof value); }
 
     size_t size() const { return size_; }
-    std::span<const std::byte> view() const { return {buffer_.data(), size_}; }
+    std::span<const std::byte> view() const { return {place_, size_}; }
     /// Empties it and keeps the memory.
     void clear() { size_ = 0; }
 
     /// Hands the contents over and leaves the writer empty.
-    std::vector<std::byte> take() {
-        buffer_.resize(size_);
-        size_ = 0;
-        return std::exchange(buffer_, {});
-    }
+    std::vector<std::byte> take();
     std::string takeString() {
         std::string text(asText(view()));
         size_ = 0;
@@ -94,7 +98,9 @@ private:
     void grow(size_t count);
     [[noreturn]] static void tooLong(size_t size);
 
-    std::vector<std::byte> buffer_;  // all of it is usable; size_ bytes are used
+    std::vector<std::byte> buffer_;  // empty while the caller's memory suffices
+    std::byte* place_ = nullptr;     // of the buffer or of the caller
+    size_t capacity_ = 0;
     size_t size_ = 0;
 };
 

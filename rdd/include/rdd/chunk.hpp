@@ -42,10 +42,14 @@ private:
 template <class T>
 using CursorPtr = std::unique_ptr<Cursor<T>>;
 
+/// True when moving a `T` does what copying it does, as for pairs of numbers and views.
+template <class T>
+inline constexpr bool kMovesByCopying = std::is_trivially_copy_constructible_v<T>&& std::is_trivially_destructible_v<T>;
+
 /// Calls `sink` for every element of a chunk: with an rvalue when it may be moved from, else with a const reference.
 template <class T, class Sink>
 void forEachIn(const Chunk<T>& chunk, Sink&& sink) {
-    if constexpr (!std::is_trivially_copyable_v<T>) {
+    if constexpr (!kMovesByCopying<T>) {
         if (chunk.owned) {
             for (std::size_t i = 0; i < chunk.size; ++i) sink(std::move(chunk.data[i]));
             return;

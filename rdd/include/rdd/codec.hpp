@@ -8,6 +8,7 @@
 #include <array>
 #include <concepts>
 #include <cstring>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <set>
@@ -120,6 +121,8 @@ private:
 namespace detail {
 
 [[noreturn]] void newerVersion(const std::string& name, uint32_t found, uint32_t known);
+/// "pair<int32,string>"
+std::string nameOf(const char* name, std::initializer_list<std::string> parts);
 [[noreturn]] void badBlock(const std::string& name, const char* what);
 
 /// How one value becomes bytes, for the types with a codec made here. Members: kRows (values can be written one by
@@ -368,21 +371,19 @@ struct PartsCodec {
 
 template <Codable A, Codable B>
 struct ValueCodec<std::pair<A, B>> : PartsCodec<std::pair<A, B>, A, B> {
-    static std::string name() { return "pair<" + codecName<A>() + "," + codecName<B>() + ">"; }
+    static std::string name() { return nameOf("pair", {codecName<A>(), codecName<B>()}); }
 };
 
 template <Codable A, Codable... B>
 struct ValueCodec<std::tuple<A, B...>> : PartsCodec<std::tuple<A, B...>, A, B...> {
-    static std::string name() {
-        return "tuple<" + codecName<A>() + (std::string() + ... + ("," + codecName<B>())) + ">";
-    }
+    static std::string name() { return nameOf("tuple", {codecName<A>(), codecName<B>()...}); }
 };
 
 template <Codable T>
 struct ValueCodec<std::optional<T>> {
     static constexpr bool kRows = detail::kRows<T>;
     static constexpr size_t kFixedBytes = 0;
-    static std::string name() { return "optional<" + codecName<T>() + ">"; }
+    static std::string name() { return nameOf("optional", {codecName<T>()}); }
     static uint32_t version() { return codecVersion<T>(); }
     static void put(ByteWriter& writer, const std::optional<T>& value) {
         writer.u8(value.has_value());
@@ -494,29 +495,29 @@ private:
 
 template <Codable T>
 struct ValueCodec<std::vector<T>> : SequenceCodec<std::vector<T>, T> {
-    static std::string name() { return "vector<" + codecName<T>() + ">"; }
+    static std::string name() { return nameOf("vector", {codecName<T>()}); }
 };
 template <Codable T>
 struct ValueCodec<std::set<T>> : SequenceCodec<std::set<T>, T> {
-    static std::string name() { return "set<" + codecName<T>() + ">"; }
+    static std::string name() { return nameOf("set", {codecName<T>()}); }
 };
 template <Codable T>
 struct ValueCodec<std::unordered_set<T>> : SequenceCodec<std::unordered_set<T>, T> {
-    static std::string name() { return "unordered_set<" + codecName<T>() + ">"; }
+    static std::string name() { return nameOf("unordered_set", {codecName<T>()}); }
 };
 template <Codable K, Codable V>
 struct ValueCodec<std::map<K, V>> : SequenceCodec<std::map<K, V>, std::pair<K, V>> {
-    static std::string name() { return "map<" + codecName<K>() + "," + codecName<V>() + ">"; }
+    static std::string name() { return nameOf("map", {codecName<K>(), codecName<V>()}); }
 };
 template <Codable K, Codable V>
 struct ValueCodec<std::unordered_map<K, V>> : SequenceCodec<std::unordered_map<K, V>, std::pair<K, V>> {
-    static std::string name() { return "unordered_map<" + codecName<K>() + "," + codecName<V>() + ">"; }
+    static std::string name() { return nameOf("unordered_map", {codecName<K>(), codecName<V>()}); }
 };
 template <Codable T, size_t N>
 requires(N > 0) struct ValueCodec<std::array<T, N>> {
     static constexpr bool kRows = true;
     static constexpr size_t kFixedBytes = detail::kFixedBytes<T> * N;
-    static std::string name() { return "array<" + codecName<T>() + "," + std::to_string(N) + ">"; }
+    static std::string name() { return nameOf("array", {codecName<T>(), std::to_string(N)}); }
     static uint32_t version() { return codecVersion<T>(); }
     template <class Writer>
     static void put(Writer& writer, const std::array<T, N>& value) {

@@ -107,7 +107,7 @@ public:
         if (!hasNext())
             throw NoSuchElementException("next() on an Iterator without a next element; ask hasNext() first");
         T& element = chunk_.data[position_++];
-        if constexpr (!std::is_trivially_copyable_v<T>) {
+        if constexpr (!kMovesByCopying<T>) {
             if (chunk_.owned) return std::move(element);
         }
         return std::as_const(element);

@@ -3,6 +3,7 @@
 #include "rdd/codec.hpp"
 #include "rdd/time.hpp"
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <concepts>
@@ -96,18 +97,14 @@ inline uint64_t xxh3(std::string_view bytes) noexcept {
 template <class T>
 struct PlacementHash {
     uint64_t operator()(const T& value) const requires Codable<T> {
-        static thread_local ByteWriter writer;
-        // Taken out of the thread's slot, for the codec may itself ask for a hash.
-        ByteWriter bytes = std::exchange(writer, ByteWriter());
-        bytes.clear();
+        std::array<std::byte, 256> room;  // enough for most keys
+        ByteWriter bytes(room);
         if constexpr (requires { Codec<T>::putMembers(bytes, value); }) {
             Codec<T>::putMembers(bytes, value);
         } else {
             detail::putValue<T>(bytes, value);
         }
-        const uint64_t hash = detail::xxh3(asText(bytes.view()));
-        writer = std::move(bytes);
-        return hash;
+        return detail::xxh3(asText(bytes.view()));
     }
 };
 

@@ -466,9 +466,7 @@ public:
     using detail::RddOps<RDD<T>, T, detail::RddHandle<T>>::RddOps;
 
     /// For the library: how to compute it.
-    auto plan() const {
-        return detail::Plan<T, T, detail::IdentityStage<T>>{this->node(), this->node(), detail::identityStage<T>()};
-    }
+    detail::PlanOf<T> plan() const { return {this->node(), this->node(), detail::identityStage<T>()}; }
 };
 
 /// An RDD whose last operators are fused; see RDD.
@@ -505,3 +503,5 @@ private:
 }  // namespace dstream
 
 #include "rdd/spark_context.hpp"
+// Last, for it needs all bodies.
+#include "rdd/instances.hpp"

@@ -47,7 +47,7 @@ using DependencyPtr = std::shared_ptr<const Dependency>;
 class OneToOneDependency final : public Dependency {
 public:
     using Dependency::Dependency;
-    void parents(int partition, std::vector<int>& out) const override { out.push_back(partition); }
+    void parents(int partition, std::vector<int>& out) const override;
 };
 
 /// Partitions [outStart, outStart + length) read [inStart, …) of the parent.
@@ -55,9 +55,7 @@ class RangeDependency final : public Dependency {
 public:
     RangeDependency(std::shared_ptr<RddBase> parent, int inStart, int outStart, int length)
         : Dependency(std::move(parent)), inStart_(inStart), outStart_(outStart), length_(length) {}
-    void parents(int partition, std::vector<int>& out) const override {
-        if (partition >= outStart_ && partition < outStart_ + length_) out.push_back(partition - outStart_ + inStart_);
-    }
+    void parents(int partition, std::vector<int>& out) const override;
 
 private:
     int inStart_, outStart_, length_;
@@ -68,10 +66,7 @@ class ListDependency final : public Dependency {
 public:
     ListDependency(std::shared_ptr<RddBase> parent, std::vector<std::vector<int>> lists)
         : Dependency(std::move(parent)), lists_(std::move(lists)) {}
-    void parents(int partition, std::vector<int>& out) const override {
-        const auto& list = lists_.at(static_cast<std::size_t>(partition));
-        out.insert(out.end(), list.begin(), list.end());
-    }
+    void parents(int partition, std::vector<int>& out) const override;
 
 private:
     std::vector<std::vector<int>> lists_;
@@ -154,6 +149,10 @@ public:
 protected:
     RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage dependencies, const char* operatorName,
             CallSite callSite, std::optional<Partitioner> partitioner);
+    /// A node whose partition i is made of partition i of `parent`, placed as that one's or in no known way.
+    RddBase(RddBase& parent, bool keepsPartitioner, const char* operatorName, CallSite callSite);
+    /// A node that reads a shuffle and is placed by its partitioner.
+    RddBase(std::shared_ptr<const ShuffleDependency> shuffle, const char* operatorName, CallSite callSite);
 
     /// Called once; may touch files or run jobs.
     virtual int doNumPartitions() const = 0;

@@ -5,7 +5,25 @@
 namespace dstream {
 
 void ByteWriter::grow(size_t count) {
-    buffer_.resize(std::max({size_ + count, 2 * buffer_.size(), size_t{64}}));
+    const bool outside = buffer_.empty();
+    buffer_.resize(std::max({size_ + count, 2 * capacity_, size_t{64}}));
+    if (outside && size_ != 0) std::memcpy(buffer_.data(), place_, size_);
+    place_ = buffer_.data();
+    capacity_ = buffer_.size();
+}
+
+std::vector<std::byte> ByteWriter::take() {
+    std::vector<std::byte> taken;
+    if (buffer_.empty()) {
+        taken.assign(place_, place_ + size_);
+    } else {
+        buffer_.resize(size_);
+        taken.swap(buffer_);
+        place_ = nullptr;
+        capacity_ = 0;
+    }
+    size_ = 0;
+    return taken;
 }
 
 void ByteWriter::tooLong(size_t size) {

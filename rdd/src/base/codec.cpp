@@ -18,6 +18,17 @@ void detail::newerVersion(const std::string& name, uint32_t found, uint32_t know
                          std::to_string(known) + "); read it with a program of that version");
 }
 
+std::string detail::nameOf(const char* name, std::initializer_list<std::string> parts) {
+    std::string text(name);
+    char before = '<';
+    for (const std::string& part : parts) {
+        text += before;
+        text += part;
+        before = ',';
+    }
+    return text + '>';
+}
+
 void detail::badBlock(const std::string& name, const char* what) {
     throw SparkException("damaged or wrong data for " + name + ": " + what);
 }

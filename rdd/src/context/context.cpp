@@ -346,6 +346,23 @@ void SparkContextCore::runJob(JobRequest request) {
     for (const auto& marked : awaitingCheckpoint(rdd)) marked->doCheckpoint();
 }
 
+std::vector<std::shared_ptr<void>> detail::runJob(const std::shared_ptr<RddBase>& rdd, std::vector<int> partitions,
+                                                  const char* action, CallSite callSite,
+                                                  std::function<std::shared_ptr<void>(TaskContext&)> task) {
+    std::vector<std::shared_ptr<void>> results(partitions.size());
+    JobRequest request;
+    request.rdd = rdd;
+    request.partitions = std::move(partitions);
+    request.task = std::move(task);
+    request.onResult = [&results](int index, std::shared_ptr<void> result) {
+        results[static_cast<std::size_t>(index)] = std::move(result);
+    };
+    request.action = action;
+    request.callSite = callSite;
+    rdd->context()->runJob(std::move(request));
+    return results;
+}
+
 std::shared_ptr<JobHandle> Context::submitJob(JobRequest request) {
     assertUsable(request.action);
     return scheduler_->submit(std::move(request), localProperties());

@@ -60,6 +60,19 @@ Dependency::~Dependency() {
     release(std::move(rdd_));
 }
 
+void OneToOneDependency::parents(int partition, std::vector<int>& out) const {
+    out.push_back(partition);
+}
+
+void RangeDependency::parents(int partition, std::vector<int>& out) const {
+    if (partition >= outStart_ && partition < outStart_ + length_) out.push_back(partition - outStart_ + inStart_);
+}
+
+void ListDependency::parents(int partition, std::vector<int>& out) const {
+    const auto& list = lists_.at(static_cast<std::size_t>(partition));
+    out.insert(out.end(), list.begin(), list.end());
+}
+
 RddBase::RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage dependencies, const char* operatorName,
                  CallSite callSite, std::optional<Partitioner> partitioner)
     : id_(context->newRddId()),
@@ -79,6 +92,20 @@ RddBase::RddBase(const std::shared_ptr<SparkContextCore>& context, Lineage depen
         blockInLongLineage_ = true;
         edge_ = true;
     }
+}
+
+RddBase::RddBase(RddBase& parent, bool keepsPartitioner, const char* operatorName, CallSite callSite)
+    : RddBase(parent.context(), {std::make_shared<OneToOneDependency>(parent.shared_from_this())}, operatorName,
+              callSite, keepsPartitioner ? parent.partitioner() : std::nullopt) {}
+
+RddBase::RddBase(std::shared_ptr<const ShuffleDependency> shuffle, const char* operatorName, CallSite callSite)
+    : RddBase(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()) {}
+
+bool detail::hasEdge(const RddBase* from, const RddBase* source) {
+    for (const RddBase* rdd = from; rdd != nullptr && rdd != source; rdd = rdd->narrowParent()) {
+        if (rdd->isEdge()) return true;
+    }
+    return false;
 }
 
 RddBase::~RddBase() {

@@ -11,6 +11,12 @@ void checkSlices(int slices) {
         throw IllegalArgumentException("parallelize needs a positive number of slices: " + std::to_string(slices));
 }
 
+std::vector<int> allPartitions(const RddBase& rdd) {
+    std::vector<int> all(static_cast<std::size_t>(rdd.numPartitions()));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+}
+
 int64_t randomSeed() {
     std::random_device device;
     return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32) | device());

@@ -1,6 +1,7 @@
 #include "rdd/partitioner.hpp"
 
 #include "rdd/detail/context_core.hpp"
+#include "rdd/detail/shuffle.hpp"
 #include "rdd/rdd_base.hpp"
 #include "rdd/spark_conf.hpp"
 
@@ -35,6 +36,24 @@ std::shared_ptr<const PartitionerBase> byHash(int n) {
 }  // namespace
 
 HashPartitioner::HashPartitioner(int n) : Partitioner(byHash(n)) {}
+
+namespace detail {
+
+void throwOtherKeyType(const std::type_info& key) {
+    throw IllegalStateException("the partitioner is for another key type than " + typeName(key) +
+                                "; derive it from KeyPartitioner of that type");
+}
+
+void throwNoPlacementHash(const std::type_info& key) {
+    throw IllegalStateException(typeName(key) + " has no PlacementHash; specialise it to use a HashPartitioner");
+}
+
+void throwNoSuchPartition(int index, uint64_t count) {
+    throw IllegalStateException("getPartition must give a partition from 0 to " + std::to_string(count - 1) + ": " +
+                                std::to_string(index));
+}
+
+}  // namespace detail
 
 Partitioner defaultPartitioner(const std::vector<const RddBase*>& rdds) {
     const RddBase* best = nullptr;

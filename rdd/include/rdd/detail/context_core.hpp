@@ -105,4 +105,13 @@ public:
     virtual std::atomic<int>& pendingCheckpoints() = 0;
 };
 
+namespace detail {
+
+/// Runs a job to its end and returns what `task` returned for each of the partitions, in their order.
+std::vector<std::shared_ptr<void>> runJob(const std::shared_ptr<RddBase>& rdd, std::vector<int> partitions,
+                                          const char* action, CallSite callSite,
+                                          std::function<std::shared_ptr<void>(TaskContext&)> task);
+
+}  // namespace detail
+
 }  // namespace dstream

@@ -173,8 +173,7 @@ public:
 
     PipedNode(const std::shared_ptr<RddNode<T>>& parent, PipeCommand command, PrintContext printContext,
               PrintElement printElement, CallSite callSite)
-        : RddNode<std::string_view>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, "pipe", callSite,
-                                    std::nullopt),
+        : RddNode<std::string_view>(*parent, false, "pipe", callSite),
           parent_(parent.get()),
           command_(std::move(command)),
           printContext_(std::move(printContext)),

@@ -41,11 +41,7 @@ public:
     const std::vector<Entry>& entries() const { return entries_; }
     std::vector<uint64_t>& hashes() { return hashes_; }
 
-    void reserve(std::size_t n) {
-        entries_.reserve(n);
-        hashes_.reserve(n);
-        if (n * 2 > slots_.size()) rehash(std::bit_ceil(n * 2));
-    }
+    void reserve(std::size_t n);
 
     /// Finds the entry of `key`; null when there is none.
     template <class Key>
@@ -77,33 +73,16 @@ public:
                 }
             }
         }
-        entries_.emplace_back(convertElement<K>(std::forward<Key>(key)), make());
-        hashes_.push_back(hash);
-        slots_[i] = (static_cast<uint64_t>(static_cast<uint32_t>(hash)) << 32) | static_cast<uint32_t>(entries_.size());
+        insert(i, hash, convertElement<K>(std::forward<Key>(key)), make());
     }
 
-    void clear() {
-        entries_.clear();
-        hashes_.clear();
-        std::fill(slots_.begin(), slots_.end(), 0);
-    }
-
-    std::size_t memoryBytes() const {
-        return entries_.capacity() * sizeof(Entry) + hashes_.capacity() * sizeof(uint64_t) +
-               slots_.size() * sizeof(uint64_t);
-    }
+    void clear();
+    std::size_t memoryBytes() const;
 
 private:
-    void rehash(std::size_t capacity) {
-        slots_.assign(capacity, 0);
-        mask_ = capacity - 1;
-        shift_ = 64 - std::countr_zero(capacity);
-        for (std::size_t n = 0; n < hashes_.size(); ++n) {
-            std::size_t i = hashes_[n] >> shift_;
-            while (slots_[i] != 0) i = (i + 1) & mask_;
-            slots_[i] = (static_cast<uint64_t>(static_cast<uint32_t>(hashes_[n])) << 32) | static_cast<uint32_t>(n + 1);
-        }
-    }
+    void rehash(std::size_t capacity);
+    /// Adds an entry whose place in `slots_` is known.
+    void insert(std::size_t slot, uint64_t hash, K&& key, C&& value);
 
     std::vector<Entry> entries_;
     std::vector<uint64_t> hashes_;
@@ -111,5 +90,44 @@ private:
     std::size_t mask_ = 0;
     int shift_ = 0;
 };
+
+template <class K, class C>
+void FlatTable<K, C>::reserve(std::size_t n) {
+    entries_.reserve(n);
+    hashes_.reserve(n);
+    if (n * 2 > slots_.size()) rehash(std::bit_ceil(n * 2));
+}
+
+template <class K, class C>
+void FlatTable<K, C>::clear() {
+    entries_.clear();
+    hashes_.clear();
+    std::fill(slots_.begin(), slots_.end(), 0);
+}
+
+template <class K, class C>
+std::size_t FlatTable<K, C>::memoryBytes() const {
+    return entries_.capacity() * sizeof(Entry) + hashes_.capacity() * sizeof(uint64_t) +
+           slots_.size() * sizeof(uint64_t);
+}
+
+template <class K, class C>
+void FlatTable<K, C>::rehash(std::size_t capacity) {
+    slots_.assign(capacity, 0);
+    mask_ = capacity - 1;
+    shift_ = 64 - std::countr_zero(capacity);
+    for (std::size_t n = 0; n < hashes_.size(); ++n) {
+        std::size_t i = hashes_[n] >> shift_;
+        while (slots_[i] != 0) i = (i + 1) & mask_;
+        slots_[i] = (static_cast<uint64_t>(static_cast<uint32_t>(hashes_[n])) << 32) | static_cast<uint32_t>(n + 1);
+    }
+}
+
+template <class K, class C>
+void FlatTable<K, C>::insert(std::size_t slot, uint64_t hash, K&& key, C&& value) {
+    entries_.emplace_back(std::move(key), std::move(value));
+    hashes_.push_back(hash);
+    slots_[slot] = (static_cast<uint64_t>(static_cast<uint32_t>(hash)) << 32) | static_cast<uint32_t>(entries_.size());
+}
 
 }  // namespace dstream::detail

@@ -25,13 +25,13 @@ inline Partitioner choose(const PartitionChoice& choice, const std::vector<const
 template <class PlanT, class F>
 auto mapValues(const PlanT& plan, F f, Where where) {
     using P = typename PlanT::T;
-    const auto make = [&](const RddBase* op) { return MapValuesStep<P, F>{f, op}; };
+    const auto make = [&](const RddBase* op) { return MapValuesStep<P, F>{{f, op}}; };
     return narrow(appendStep(plan, "mapValues", CallSite::from(where), make, make));
 }
 template <class PlanT, class F>
 auto flatMapValues(const PlanT& plan, F f, Where where) {
     using P = typename PlanT::T;
-    const auto make = [&](const RddBase* op) { return FlatMapValuesStep<P, F>{f, op}; };
+    const auto make = [&](const RddBase* op) { return FlatMapValuesStep<P, F>{{f, op}}; };
     return narrow(appendStep(plan, "flatMapValues", CallSite::from(where), make, make));
 }
 template <int kIndex, class PlanT>
@@ -62,31 +62,27 @@ void mergeInto(F& f, C& sum, const V& value) {
 
 /// Reduce side of a shuffle without map-side combine.
 template <class K, class V, class Agg>
-class ReduceSideCombineNode final : public RddNode<std::pair<K, typename Agg::C>> {
+class ReduceSideCombineNode final : public ShuffleReaderNode<K, typename Agg::C> {
     using C = typename Agg::C;
 
 public:
     ReduceSideCombineNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* name,
                           CallSite callSite)
-        : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, name, callSite, shuffle->partitioner()),
-          shuffle_(shuffle.get()),
-          aggregator_(std::move(aggregator)) {}
-    const char* className() const override { return "ShuffledRDD"; }
+        : ShuffleReaderNode<K, C>(std::move(shuffle), name, callSite), aggregator_(std::move(aggregator)) {}
 
 private:
-    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
     CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const override {
         Agg agg(aggregator_);
         FlatTable<K, C> table;
-        forEachShuffled<K, V>(*shuffle_, partition, context, [&](const std::pair<K, V>& pair, uint64_t hash) {
-            table.upsert(
-                hash, pair.first, [&] { return guarded(this, [&] { return agg.create(pair.second); }); },
-                [&](C& combined) { guarded(this, [&] { agg.mergeValue(combined, pair.second); }); });
-        });
+        forEachInBlocks<K, V>(
+            this->fetch(partition, context), context, [&](const std::pair<K, V>& pair, uint64_t hash) {
+                table.upsert(
+                    hash, pair.first, [&] { return guarded(this, [&] { return agg.create(pair.second); }); },
+                    [&](C& combined) { guarded(this, [&] { agg.mergeValue(combined, pair.second); }); });
+            });
         return entriesCursor(table, context);
     }
 
-    const ShuffleDependency* shuffle_;
     const Agg aggregator_;
 };
 
@@ -102,8 +98,7 @@ auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, Map
     const CallSite callSite = CallSite::from(where);
     if constexpr (PlanT::Stage::kMayBePlaced) {
         if (plan.node->partitioner() == partitioner) {
-            return makeRdd<Pair>(
-                std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, partitioner, std::move(agg), name, callSite));
+            return makeRdd<Pair>(std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, std::move(agg), name, callSite));
         }
     }
     if constexpr (!std::is_same_v<MapSide, std::false_type>) {

@@ -148,11 +148,8 @@ template <class U, class T, class F>
 class MapPartitionsNode final : public RddNode<U> {
 public:
     MapPartitionsNode(const std::shared_ptr<RddNode<T>>& parent, F f, const char* name, CallSite callSite,
-                      std::optional<Partitioner> partitioner)
-        : RddNode<U>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, name, callSite,
-                     std::move(partitioner)),
-          parent_(parent.get()),
-          f_(std::move(f)) {}
+                      bool keepsPartitioner)
+        : RddNode<U>(*parent, keepsPartitioner, name, callSite), parent_(parent.get()), f_(std::move(f)) {}
     const char* className() const override { return "MapPartitionsRDD"; }
 
 private:
@@ -175,9 +172,8 @@ template <class T, class F>
 auto mapPartitions(const std::shared_ptr<RddNode<T>>& parent, const char* name, F f, bool preservesPartitioning,
                    Where where) {
     using U = RangeElement<std::invoke_result_t<F&, int, Iterator<T>>>;
-    return makeRdd<U>(
-        std::make_shared<MapPartitionsNode<U, T, F>>(parent, std::move(f), name, CallSite::from(where),
-                                                     preservesPartitioning ? parent->partitioner() : std::nullopt));
+    return makeRdd<U>(std::make_shared<MapPartitionsNode<U, T, F>>(parent, std::move(f), name, CallSite::from(where),
+                                                                   preservesPartitioning));
 }
 
 template <class T>
@@ -206,31 +202,19 @@ template <class PerTask>
 auto runTasks(const std::shared_ptr<RddBase>& rdd, std::vector<int> partitions, const char* action, Where where,
               PerTask perTask) {
     using R = std::invoke_result_t<PerTask&, TaskContext&>;
-    std::vector<std::optional<R>> slots(partitions.size());
-    JobRequest request;
-    request.rdd = rdd;
-    request.partitions = std::move(partitions);
-    request.task = [perTask = std::move(perTask)](TaskContext& context) -> std::shared_ptr<void> {
-        PerTask copy(perTask);
-        return std::make_shared<R>(copy(context));
-    };
-    request.onResult = [&slots](int index, std::shared_ptr<void> result) {
-        slots[static_cast<std::size_t>(index)] = std::move(*static_cast<R*>(result.get()));
-    };
-    request.action = action;
-    request.callSite = CallSite::from(where);
-    rdd->context()->runJob(std::move(request));
+    const auto parts = runJob(rdd, std::move(partitions), action, CallSite::from(where),
+                              [perTask = std::move(perTask)](TaskContext& context) -> std::shared_ptr<void> {
+                                  PerTask copy(perTask);
+                                  return std::make_shared<R>(copy(context));
+                              });
     std::vector<R> results;
-    results.reserve(slots.size());
-    for (auto& slot : slots) results.push_back(std::move(*slot));
+    results.reserve(parts.size());
+    for (const auto& part : parts) results.push_back(std::move(*static_cast<R*>(part.get())));
     return results;
 }
 
-inline std::vector<int> allPartitions(const RddBase& rdd) {
-    std::vector<int> all(static_cast<std::size_t>(rdd.numPartitions()));
-    std::iota(all.begin(), all.end(), 0);
-    return all;
-}
+/// 0, 1, … up to the last partition.
+std::vector<int> allPartitions(const RddBase& rdd);
 
 struct Done {};
 
@@ -240,7 +224,7 @@ auto runOnAll(const PlanT& plan, const char* action, Where where, PerTask perTas
 }
 
 template <class PlanT>
-auto collect(const PlanT& plan, Where where) {
+std::vector<Owned<typename PlanT::T>> collect(const PlanT& plan, Where where) {
     using O = Owned<typename PlanT::T>;
     auto parts = runOnAll(plan, "collect", where, [plan](TaskContext& context) {
         return driveSplits(plan, context, [](auto&& drive, TaskContext&) {

@@ -9,13 +9,28 @@
 #include "rdd/partitioner.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
 // The typed side of shuffles: map-side writers, reduce-side readers, and the nodes made of them.
 
 namespace dstream {
+
+namespace detail {
+
+/// @throws IllegalStateException  saying that the partitioner is for other keys than `key`
+[[noreturn]] void throwOtherKeyType(const std::type_info& key);
+/// @throws IllegalStateException  saying that `key` has no PlacementHash
+[[noreturn]] void throwNoPlacementHash(const std::type_info& key);
+/// @throws IllegalStateException  saying that a partitioner gave a partition that there is not
+[[noreturn]] void throwNoSuchPartition(int index, uint64_t count);
+
+}  // namespace detail
 
 template <class K>
 int Partitioner::getPartition(const K& key) const {
@@ -24,10 +39,7 @@ int Partitioner::getPartition(const K& key) const {
         return n == 0 ? 0 : static_cast<int>(PlacementHash<K>{}(key) % static_cast<uint64_t>(n));
     }
     const auto* typed = dynamic_cast<const KeyPartitioner<Owned<K>>*>(impl_.get());
-    if (typed == nullptr) {
-        throw IllegalStateException("the partitioner is for another key type than " + typeName(typeid(Owned<K>)) +
-                                    "; derive it from KeyPartitioner of that type");
-    }
+    if (typed == nullptr) detail::throwOtherKeyType(typeid(Owned<K>));
     if constexpr (kIsView<K>) {
         return typed->getPartition(toOwned(key));
     } else {
@@ -47,10 +59,7 @@ public:
             return;
         }
         typed_ = dynamic_cast<const KeyPartitioner<Owned<K>>*>(&partitioner.impl());
-        if (typed_ == nullptr) {
-            throw IllegalStateException("the partitioner is for another key type than " + typeName(typeid(Owned<K>)) +
-                                        "; derive it from KeyPartitioner of that type");
-        }
+        if (typed_ == nullptr) throwOtherKeyType(typeid(Owned<K>));
     }
 
     std::size_t operator()(const K& key, uint64_t hash) const {
@@ -63,8 +72,7 @@ public:
         if constexpr (Hashable<K>) {
             return (*this)(key, PlacementHash<K>{}(key));
         } else {
-            throw IllegalStateException(typeName(typeid(K)) +
-                                        " has no PlacementHash; specialise it to use a HashPartitioner");
+            throwNoPlacementHash(typeid(K));
         }
     }
     std::size_t count() const { return count_; }
@@ -77,10 +85,7 @@ private:
         } else {
             index = typed_->getPartition(key);
         }
-        if (index < 0 || static_cast<uint64_t>(index) >= count_) {
-            throw IllegalStateException("getPartition must give a partition from 0 to " + std::to_string(count_ - 1) +
-                                        ": " + std::to_string(index));
-        }
+        if (index < 0 || static_cast<uint64_t>(index) >= count_) throwNoSuchPartition(index, count_);
         return static_cast<std::size_t>(index);
     }
 
@@ -94,8 +99,7 @@ template <class K, class C>
 class PairBlock final : public Block {
 public:
     using Pair = std::pair<K, C>;
-    PairBlock(std::vector<Pair> entries, std::vector<uint64_t> entryHashes)
-        : pairs(std::move(entries)), hashes(std::move(entryHashes)), bytes_(measure(pairs)) {}
+    PairBlock(std::vector<Pair> entries, std::vector<uint64_t> entryHashes);
     std::size_t sizeBytes() const override { return bytes_ + hashes.size() * sizeof(uint64_t); }
     std::optional<int64_t> numRecords() const override { return static_cast<int64_t>(pairs.size()); }
 
@@ -104,18 +108,25 @@ public:
 
 private:
     // An estimate from a sample: what the elements own on the heap.
-    static std::size_t measure(const std::vector<Pair>& pairs) {
-        std::size_t bytes = pairs.size() * sizeof(Pair);
-        if constexpr (!std::is_trivially_copyable_v<K> || !std::is_trivially_copyable_v<C>) {
-            const std::size_t step = pairs.size() / 64 + 1;
-            std::size_t sampled = 0, sum = 0;
-            for (std::size_t i = 0; i < pairs.size(); i += step, ++sampled) sum += elementBytes(pairs[i]);
-            if (sampled > 0) bytes = std::max(bytes, pairs.size() * (sum / sampled));
-        }
-        return bytes;
-    }
+    static std::size_t measure(const std::vector<Pair>& pairs);
     std::size_t bytes_;
 };
+
+template <class K, class C>
+PairBlock<K, C>::PairBlock(std::vector<Pair> entries, std::vector<uint64_t> entryHashes)
+    : pairs(std::move(entries)), hashes(std::move(entryHashes)), bytes_(measure(pairs)) {}
+
+template <class K, class C>
+std::size_t PairBlock<K, C>::measure(const std::vector<Pair>& pairs) {
+    std::size_t bytes = pairs.size() * sizeof(Pair);
+    if constexpr (!std::is_trivially_copyable_v<K> || !std::is_trivially_copyable_v<C>) {
+        const std::size_t step = pairs.size() / 64 + 1;
+        std::size_t sampled = 0, sum = 0;
+        for (std::size_t i = 0; i < pairs.size(); i += step, ++sampled) sum += elementBytes(pairs[i]);
+        if (sampled > 0) bytes = std::max(bytes, pairs.size() * (sum / sampled));
+    }
+    return bytes;
+}
 
 template <class K, class C>
 const BlockCodec* pairBlockCodec() {
@@ -180,26 +191,50 @@ std::vector<BlockPtr> splitByPartition(std::vector<std::pair<K, C>>& pairs, std:
     return out;
 }
 
-/// Runs `writeSplit(drive, context, addRun)` for each split of the task's partition. Runs go to `out` as they come, or,
-/// of several splits, in split order at the end.
-template <class PlanT, class WriteSplit>
-void writeSplits(const PlanT& plan, TaskContext& context, MapOutputSink& out, const WriteSplit& writeSplit) {
-    using Runs = std::vector<std::vector<BlockPtr>>;
-    const bool several = plan.splitCount(context.partitionId()) > 1;
-    auto all = driveSplits(plan, context, [&](auto&& drive, TaskContext& part) {
-        Runs kept;
-        writeSplit(drive, part, [&](std::vector<BlockPtr> run) {
-            if (several) {
-                kept.push_back(std::move(run));
-            } else {
-                out.addRun(std::move(run));
-            }
-        });
-        return kept;
-    });
-    for (Runs& runs : all) {
-        for (auto& run : runs) out.addRun(std::move(run));
+using AddRun = std::function<void(std::vector<BlockPtr>)>;
+
+/// Runs `writeSplit(split, context, addRun)` for each of `count` splits of the task's partition; with one, `split` is
+/// absent. Runs go to `out` as they come, or, of several splits, in split order at the end.
+void writeSplits(int count, TaskContext& context, MapOutputSink& out,
+                 const std::function<void(std::optional<int> split, TaskContext&, const AddRun&)>& writeSplit);
+
+/// The table of a map task that combines. When it outgrows `limit` bytes it becomes a run and starts again.
+template <class K, class C>
+class CombineBuffer {
+public:
+    CombineBuffer(const Placement<K>& placement, int64_t limit, const AddRun& addRun)
+        : placement_(placement), limit_(limit), addRun_(addRun) {}
+    FlatTable<K, C>& table() { return table_; }
+    /// To be called after each record.
+    void check() {
+        if (table_.size() >= checkAt_) [[unlikely]]
+            shedIfLarge();
     }
+    void flush();
+
+private:
+    static constexpr std::size_t kFirstCheck = 4096;
+    void shedIfLarge();
+
+    const Placement<K>& placement_;
+    const int64_t limit_;
+    const AddRun& addRun_;
+    FlatTable<K, C> table_;
+    std::size_t checkAt_ = kFirstCheck;
+};
+
+template <class K, class C>
+void CombineBuffer<K, C>::flush() {
+    addRun_(splitByPartition(table_.entries(), table_.hashes(), placement_));
+}
+
+template <class K, class C>
+void CombineBuffer<K, C>::shedIfLarge() {
+    checkAt_ = table_.size() * 2;
+    if (static_cast<int64_t>(table_.memoryBytes()) <= limit_) return;
+    flush();
+    table_ = {};
+    checkAt_ = kFirstCheck;
 }
 
 /// Map side with combining: the last emit of the fused stage looks up the key, by view, in the table.
@@ -216,30 +251,25 @@ public:
           aggregator_(std::move(aggregator)),
           op_(op) {}
 
-    void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
+    void writeMap(int partition, TaskContext& context, MapOutputSink& out) const override {
         const Placement<K> placement(partitioner());
         const int64_t limit = out.runBytes();
         const PlacementHash<typename P::first_type> hashOf{};
-        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext&, auto&& addRun) {
+        const auto write = [&](std::optional<int> split, TaskContext& part, const AddRun& addRun) {
             Agg agg(aggregator_);
-            FlatTable<K, C> table;
-            std::size_t checkAt = 4096;
-            drive([&](auto&& element) {
+            CombineBuffer<K, C> buffer(placement, limit, addRun);
+            FlatTable<K, C>& table = buffer.table();
+            const auto add = [&](auto&& element) {
                 table.upsert(
                     hashOf(element.first), element.first,
                     [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
                     [&](C& combined) { guarded(&op_, [&] { agg.mergeValue(combined, element.second); }); });
-                if (table.size() >= checkAt) [[unlikely]] {
-                    checkAt = table.size() * 2;
-                    if (static_cast<int64_t>(table.memoryBytes()) > limit) {
-                        addRun(splitByPartition(table.entries(), table.hashes(), placement));
-                        table = {};
-                        checkAt = 4096;
-                    }
-                }
-            });
-            addRun(splitByPartition(table.entries(), table.hashes(), placement));
-        });
+                buffer.check();
+            };
+            plan_.drive(partition, part, add, split);
+            buffer.flush();
+        };
+        writeSplits(plan_.splitCount(partition), context, out, write);
     }
     const BlockCodec* codec() const override { return pairBlockCodec<K, C>(); }
     std::string elementTypeName() const override { return typeName(typeid(std::pair<K, C>)); }
@@ -263,10 +293,10 @@ public:
     PlainShuffle(PlanT plan, Partitioner partitioner)
         : ShuffleDependency(plan.node, std::move(partitioner)), plan_(std::move(plan)) {}
 
-    void writeMap(int, TaskContext& context, MapOutputSink& out) const override {
+    void writeMap(int partition, TaskContext& context, MapOutputSink& out) const override {
         const Placement<typename P::first_type> placement(partitioner());
         const int64_t limit = std::min(out.runBytes(), kRunBytes);
-        writeSplits(plan_, context, out, [&](auto&& drive, TaskContext&, auto&& addRun) {
+        const auto write = [&](std::optional<int> split, TaskContext& part, const AddRun& addRun) {
             std::vector<std::vector<std::pair<K, V>>> parts(placement.count());
             int64_t gathered = 0;
             const auto flush = [&] {
@@ -281,7 +311,7 @@ public:
                 addRun(std::move(blocks));
                 gathered = 0;
             };
-            drive([&](auto&& element) {
+            const auto add = [&](auto&& element) {
                 const std::size_t p = placement(element.first);
                 parts[p].emplace_back(convertElement<K>(std::forward<decltype(element)>(element).first),
                                       convertElement<V>(std::forward<decltype(element)>(element).second));
@@ -291,9 +321,11 @@ public:
                 }
                 if (gathered > limit) [[unlikely]]
                     flush();
-            });
+            };
+            plan_.drive(partition, part, add, split);
             flush();
-        });
+        };
+        writeSplits(plan_.splitCount(partition), context, out, write);
     }
     const BlockCodec* codec() const override { return pairBlockCodec<K, V>(); }
     std::string elementTypeName() const override { return typeName(typeid(std::pair<K, V>)); }
@@ -328,47 +360,71 @@ CursorPtr<std::pair<K, C>> entriesCursor(FlatTable<K, C>& table, TaskContext& co
     return std::make_unique<OwnedArrayCursor<std::pair<K, C>>>(std::move(table.entries()), context.chunkSize());
 }
 
+/// What reads one shuffle and is placed by its partitioner.
+template <class K, class V>
+class ShuffleReaderNode : public RddNode<std::pair<K, V>> {
+public:
+    ShuffleReaderNode(std::shared_ptr<const ShuffleDependency> shuffle, const char* operatorName, CallSite callSite)
+        : RddNode<std::pair<K, V>>(shuffle, operatorName, callSite), shuffle_(shuffle.get()) {}
+    const char* className() const final { return "ShuffledRDD"; }
+
+protected:
+    std::vector<BlockPtr> fetch(int partition, TaskContext& context) const {
+        return context.core().fetchShuffle(*shuffle_, partition, context);
+    }
+
+private:
+    int doNumPartitions() const final { return shuffle_->numReducePartitions(); }
+
+    const ShuffleDependency* shuffle_;  // kept by the lineage
+};
+
 /// Reduce side of a combining shuffle: merges combiners by their stored hash.
+template <class K, class C>
+class CombinedNodeBase : public ShuffleReaderNode<K, C> {
+public:
+    using ShuffleReaderNode<K, C>::ShuffleReaderNode;
+
+private:
+    CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const final;
+    virtual void merge(const std::vector<BlockPtr>& blocks, FlatTable<K, C>& table, TaskContext& context) const = 0;
+};
+
+template <class K, class C>
+CursorPtr<std::pair<K, C>> CombinedNodeBase<K, C>::doCompute(int partition, TaskContext& context) const {
+    auto blocks = this->fetch(partition, context);
+    if (blocks.size() == 1) {  // one map output, combined already
+        const auto& pairs = static_cast<const PairBlock<K, C>&>(*blocks[0]).pairs;
+        return std::make_unique<SharedArrayCursor<std::pair<K, C>, BlockPtr>>(blocks[0], pairs.data(), pairs.size(),
+                                                                              context.chunkSize());
+    }
+    FlatTable<K, C> table;
+    std::size_t largest = 0;
+    for (const BlockPtr& block : blocks) {
+        largest = std::max(largest, static_cast<const PairBlock<K, C>&>(*block).pairs.size());
+    }
+    table.reserve(largest);
+    merge(blocks, table, context);
+    return entriesCursor(table, context);
+}
+
 template <class K, class C, class Agg>
-class CombinedNode final : public RddNode<std::pair<K, C>> {
+class CombinedNode final : public CombinedNodeBase<K, C> {
 public:
     CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* operatorName,
                  CallSite callSite)
-        : RddNode<std::pair<K, C>>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
-          shuffle_(shuffle.get()),
-          aggregator_(std::move(aggregator)) {}
-    const char* className() const override { return "ShuffledRDD"; }
+        : CombinedNodeBase<K, C>(std::move(shuffle), operatorName, callSite), aggregator_(std::move(aggregator)) {}
 
 private:
-    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
-    CursorPtr<std::pair<K, C>> doCompute(int partition, TaskContext& context) const override {
+    void merge(const std::vector<BlockPtr>& blocks, FlatTable<K, C>& table, TaskContext& context) const override {
         Agg agg(aggregator_);
-        FlatTable<K, C> table;
-        auto blocks = context.core().fetchShuffle(*shuffle_, partition, context);
-        if (blocks.size() == 1) {  // one map output, combined already
-            return std::make_unique<SharedArrayCursor<std::pair<K, C>, BlockPtr>>(
-                blocks[0], static_cast<const PairBlock<K, C>&>(*blocks[0]).pairs.data(),
-                static_cast<const PairBlock<K, C>&>(*blocks[0]).pairs.size(), context.chunkSize());
-        }
-        std::size_t largest = 0;
-        for (const BlockPtr& block : blocks) {
-            largest = std::max(largest, static_cast<const PairBlock<K, C>&>(*block).pairs.size());
-        }
-        table.reserve(largest);
-        for (const BlockPtr& block : blocks) {
-            context.checkCancelled();
-            const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
-            for (std::size_t i = 0; i < typed.pairs.size(); ++i) {
-                const auto& pair = typed.pairs[i];
-                table.upsert(
-                    typed.hashes[i], pair.first, [&] { return pair.second; },
-                    [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
-            }
-        }
-        return entriesCursor(table, context);
+        forEachInBlocks<K, C>(blocks, context, [&](const std::pair<K, C>& pair, uint64_t hash) {
+            table.upsert(
+                hash, pair.first, [&] { return pair.second; },
+                [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
+        });
     }
 
-    const ShuffleDependency* shuffle_;
     const Agg aggregator_;
 };
 
@@ -379,10 +435,8 @@ class LocalCombineNode final : public RddNode<std::pair<Owned<typename PlanT::T:
     using C = typename Agg::C;
 
 public:
-    LocalCombineNode(PlanT plan, std::optional<Partitioner> partitioner, Agg aggregator, const char* operatorName,
-                     CallSite callSite)
-        : RddNode<std::pair<K, C>>(plan.node->context(), {std::make_shared<OneToOneDependency>(plan.node)},
-                                   operatorName, callSite, std::move(partitioner)),
+    LocalCombineNode(PlanT plan, Agg aggregator, const char* operatorName, CallSite callSite)
+        : RddNode<std::pair<K, C>>(*plan.node, true, operatorName, callSite),
           plan_(std::move(plan)),
           aggregator_(std::move(aggregator)) {}
     const char* className() const override { return "MapPartitionsRDD"; }
@@ -441,21 +495,17 @@ CursorPtr<std::pair<K, V>> blocksCursor(std::vector<BlockPtr> blocks, TaskContex
 /// Reduce side without combining: the pairs of all map outputs one after the other, sorted by key when a comparison is
 /// given.
 template <class K, class V, class Compare = std::nullptr_t>
-class ShuffledNode final : public RddNode<std::pair<K, V>> {
+class ShuffledNode final : public ShuffleReaderNode<K, V> {
     using Pair = std::pair<K, V>;
 
 public:
     ShuffledNode(std::shared_ptr<const ShuffleDependency> shuffle, Compare compare, const char* operatorName,
                  CallSite callSite)
-        : RddNode<Pair>(shuffle->rdd().context(), {shuffle}, operatorName, callSite, shuffle->partitioner()),
-          shuffle_(shuffle.get()),
-          compare_(std::move(compare)) {}
-    const char* className() const override { return "ShuffledRDD"; }
+        : ShuffleReaderNode<K, V>(std::move(shuffle), operatorName, callSite), compare_(std::move(compare)) {}
 
 private:
-    int doNumPartitions() const override { return this->partitioner()->numPartitions(); }
     CursorPtr<Pair> doCompute(int partition, TaskContext& context) const override {
-        auto blocks = context.core().fetchShuffle(*shuffle_, partition, context);
+        auto blocks = this->fetch(partition, context);
         if constexpr (std::is_same_v<Compare, std::nullptr_t>) {
             return blocksCursor<K, V>(std::move(blocks), context);
         } else {
@@ -473,7 +523,6 @@ private:
         }
     }
 
-    const ShuffleDependency* shuffle_;
     const Compare compare_;
 };
 

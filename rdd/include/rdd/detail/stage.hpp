@@ -216,42 +216,41 @@ struct KeyByStep {
     }
 };
 
-template <class P, class F>
-struct MapValuesStep {
-    using Key = typename P::first_type;
-    using Value = std::remove_cvref_t<std::invoke_result_t<F&, const typename P::second_type&>>;
-    using Out = std::pair<Key, Value>;
+/// What steps that keep the key and apply a function to the value have in common.
+template <class P, class F, class Value>
+struct ValueStep {
+    using Out = std::pair<typename P::first_type, Value>;
     using OutRaw = Out;
     static constexpr bool kKeepsPartitioner = true;
     static constexpr bool kInPlace = kIsView<Out>;
 
+    decltype(auto) ofValue(const typename P::second_type& value) {
+        return guarded(op, [&]() -> decltype(auto) { return std::invoke(f, value); });
+    }
+
     F f;
     const RddBase* op;
+};
 
+template <class F, class V>
+using ResultFor = std::invoke_result_t<F&, const V&>;
+
+template <class P, class F>
+struct MapValuesStep : ValueStep<P, F, std::remove_cvref_t<ResultFor<F, typename P::second_type>>> {
     template <class In, class Emit>
     void operator()(In&& in, Emit&& emit) {
-        Value value = guarded(op, [&]() -> decltype(auto) { return std::invoke(f, std::as_const(in.second)); });
-        emit(Out(std::forward<In>(in).first, std::move(value)));
+        auto value = this->ofValue(in.second);
+        emit(typename MapValuesStep::Out(std::forward<In>(in).first, std::move(value)));
     }
 };
 
 template <class P, class F>
-struct FlatMapValuesStep {
-    using Key = typename P::first_type;
-    using Range = std::invoke_result_t<F&, const typename P::second_type&>;
-    using Value = std::ranges::range_value_t<std::remove_cvref_t<Range>>;
-    using Out = std::pair<Key, Value>;
-    using OutRaw = Out;
-    static constexpr bool kKeepsPartitioner = true;
-    static constexpr bool kInPlace = kIsView<Out>;
-
-    F f;
-    const RddBase* op;
-
+struct FlatMapValuesStep
+    : ValueStep<P, F, std::ranges::range_value_t<std::remove_cvref_t<ResultFor<F, typename P::second_type>>>> {
     template <class In, class Emit>
     void operator()(In&& in, Emit&& emit) {
-        auto&& range = guarded(op, [&]() -> decltype(auto) { return std::invoke(f, std::as_const(in.second)); });
-        for (auto&& value : range) emit(Out(in.first, value));
+        auto&& range = this->ofValue(in.second);
+        for (auto&& value : range) emit(typename FlatMapValuesStep::Out(in.first, value));
     }
 };
 
@@ -366,7 +365,7 @@ private:
         auto emit = [this](auto&& element) {
             buffer_.push_back(convertElement<Stored>(std::forward<decltype(element)>(element)));
         };
-        if constexpr (!std::is_trivially_copyable_v<S>) {
+        if constexpr (!kMovesByCopying<S>) {
             if (chunk_.owned) {
                 while (position_ < chunk_.size && buffer_.size() < wanted)
                     stage_(std::move(chunk_.data[position_++]), emit);
@@ -388,12 +387,7 @@ private:
 
 /// True when some RDD between `from` (included) and `source` (excluded) is kept somewhere, so that the fused stage must
 /// not run past it.
-inline bool hasEdge(const RddBase* from, const RddBase* source) {
-    for (const RddBase* rdd = from; rdd != nullptr && rdd != source; rdd = rdd->narrowParent()) {
-        if (rdd->isEdge()) return true;
-    }
-    return false;
-}
+bool hasEdge(const RddBase* from, const RddBase* source);
 
 /// The node of a fused narrow operator: all steps from the source on, and, for a parent that is kept, just the last
 /// one.
@@ -404,9 +398,8 @@ class NarrowNode final : public RddNode<typename Step::Out> {
 
 public:
     NarrowNode(const std::shared_ptr<RddNode<P>>& parent, const std::shared_ptr<RddNode<S>>& source,
-               const char* operatorName, CallSite callSite, std::optional<Partitioner> partitioner)
-        : RddNode<T>(parent->context(), {std::make_shared<OneToOneDependency>(parent)}, operatorName, callSite,
-                     std::move(partitioner)),
+               const char* operatorName, CallSite callSite)
+        : RddNode<T>(*parent, Step::kKeepsPartitioner, operatorName, callSite),
           parent_(parent.get()),
           source_(source.get()) {
         this->setNarrowParent(parent.get());
@@ -460,13 +453,12 @@ struct Plan {
         if constexpr (!IsIdentity<Stage>::value) {
             if (!hasEdge(node.get(), source.get())) {
                 Stage copy(*stage);
-                pull(split ? source->splitIterator(partition, *split, context) : source->iterator(partition, context),
-                     context, [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
+                pull(source->splitIterator(partition, split, context), context,
+                     [&](auto&& element) { copy(std::forward<decltype(element)>(element), sink); });
                 return;
             }
         }
-        pull(split ? node->splitIterator(partition, *split, context) : node->iterator(partition, context), context,
-             sink);
+        pull(node->splitIterator(partition, split, context), context, sink);
     }
 
 private:
@@ -478,6 +470,10 @@ private:
         }
     }
 };
+
+/// How to compute an RDD with nothing fused.
+template <class T>
+using PlanOf = Plan<T, T, IdentityStage<T>>;
 
 /// Runs `perSplit(drive, context)` for each split of the task's partition, where `drive(sink)` hands out the split's
 /// elements, and returns the results in split order. With one split it runs at once, in the task's own context.
@@ -516,8 +512,7 @@ auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, 
                   "the function gives another type for a std::string than for a std::string_view");
     using Stage = FusedStage<typename PlanT::Stage, FusedStep>;
     using Node = NarrowNode<S, Stage, P, LastStep>;
-    auto node = std::make_shared<Node>(plan.node, plan.source, operatorName, callSite,
-                                       FusedStep::kKeepsPartitioner ? plan.node->partitioner() : std::nullopt);
+    auto node = std::make_shared<Node>(plan.node, plan.source, operatorName, callSite);
     auto stage = std::make_shared<const Stage>(Stage{*plan.stage, makeFused(node.get())});
     if constexpr (std::is_same_v<Stage, FusedStage<IdentityStage<P>, LastStep>>) {
         node->setStages(stage, stage);

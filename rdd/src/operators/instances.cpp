@@ -1,0 +1,3 @@
+#include "rdd/instances.hpp"
+
+DSTREAM_BUILT_IN_INSTANCES(template)
