@@ -137,31 +137,57 @@ void JobGenerator::post(std::function<void()> event) {
         std::lock_guard lock(mutex_);
         if (!looping_) return;
         events_.push_back(std::move(event));
+        if (busy_) return;  // who is busy looks again
+    }
+    eventsChanged_.notify_one();
+}
+
+void JobGenerator::runOrPost(std::function<void()> event) {
+    {
+        std::lock_guard lock(mutex_);
+        if (!looping_) return;
+        if (busy_ || !events_.empty()) {
+            events_.push_back(std::move(event));
+            return;
+        }
+        busy_ = true;
+    }
+    handle(std::move(event));
+}
+
+void JobGenerator::handle(std::function<void()> event) {
+    handler_ = std::this_thread::get_id();
+    try {
+        event();
+    } catch (...) {
+        core_.reportError("job generator", std::current_exception());
+    }
+    event = nullptr;
+    handler_ = std::thread::id();
+    {
+        std::lock_guard lock(mutex_);
+        busy_ = false;
+        if (events_.empty() && looping_) return;
     }
     eventsChanged_.notify_one();
 }
 
 void JobGenerator::runLoop() {
-    loopId_ = std::this_thread::get_id();
     auto properties = core_.sparkContext.inheritProperties(core_.localProperties);
     while (true) {
         std::function<void()> event;
         {
             std::unique_lock lock(mutex_);
-            eventsChanged_.wait(lock, [&] { return !events_.empty() || !looping_; });
+            eventsChanged_.wait(lock, [&] { return !busy_ && (!events_.empty() || !looping_); });
             ++eventsDone_;
             if (!looping_) settledChanged_.notify_all();
             if (events_.empty()) break;
             event = std::move(events_.front());
             events_.pop_front();
+            busy_ = true;
         }
-        try {
-            event();
-        } catch (...) {
-            core_.reportError("job generator", std::current_exception());
-        }
+        handle(std::move(event));
     }
-    loopId_ = std::thread::id();
     {
         const std::lock_guard lock(mutex_);
         loopEnded_ = true;
@@ -241,11 +267,17 @@ void JobGenerator::trySubmit(Time time, bool again) {
 }
 
 void JobGenerator::onBatchCompleted(Time time, const BatchInfo&) {
-    post([this, time] {
+    auto event = [this, time] {
         clearMetadata(time);
         settle(time);
         DSTREAM_FAILPOINT("batch.completed");
-    });
+    };
+    // Writing down the whole graph would hold up the thread that runs jobs; without that, waking the loop costs more.
+    if (core_.checkpoints) {
+        post(std::move(event));
+    } else {
+        runOrPost(std::move(event));
+    }
 }
 
 void JobGenerator::settle(Time time) {

@@ -44,12 +44,17 @@ public:
     /// Waits until every batch up to `time` is over, whatever came of it; false when the generator stopped before.
     bool awaitSettled(Time time);
 
-    /// Runs `task` on the loop's thread, or here when there is no loop; what it throws comes out here.
+    /// Runs `task` on the loop, or here when there is no loop; what it throws comes out here.
     void runOnLoop(const std::function<void()>& task);
-    bool onLoopThread() const { return std::this_thread::get_id() == loopId_; }
+    /// True inside of an event.
+    bool onLoopThread() const { return std::this_thread::get_id() == handler_; }
 
 private:
     void post(std::function<void()> event);
+    /// Handles an event without user code here when the loop is idle, for waking it costs more; else posts it.
+    void runOrPost(std::function<void()> event);
+    /// Handles an event on the thread that has made the loop busy.
+    void handle(std::function<void()> event);
     void runLoop();
     void onTick(Time time);
     void checkWallClock();
@@ -75,13 +80,14 @@ private:
     std::condition_variable settledChanged_;
     std::deque<std::function<void()>> events_;
     bool looping_ = false;
+    bool busy_ = false;  // some thread handles an event
     bool dropTicks_ = false;
     Time generatedUpTo_{-1};
     std::set<Time> unsettled_;
     int64_t eventsDone_ = 0;
     bool loopEnded_ = false;
-    std::mutex inlineMutex_;  // one evaluation at a time when there is no loop
-    std::atomic<std::thread::id> loopId_{};
+    std::mutex inlineMutex_;                  // one evaluation at a time when there is no loop
+    std::atomic<std::thread::id> handler_{};  // the thread that handles an event
     std::jthread loop_;
 };
 

@@ -51,9 +51,11 @@ void JobScheduler::submit(Time time, std::vector<Job> jobs, std::map<int, Stream
     {
         std::lock_guard lock(mutex_);
         if (!accepting_) return;
+        const bool startsNow = queue_.empty() && static_cast<std::size_t>(running_) < threads_.size();
         jobSets_[time] = set;
         for (std::size_t i = 0; i < set->jobs.size(); ++i) queue_.push_back({set, i});
-        core_.post(&StreamingListener::onBatchSubmitted, StreamingListenerBatchSubmitted{set->info});
+        core_.post(&StreamingListener::onBatchSubmitted, StreamingListenerBatchSubmitted{set->info},
+                   startsNow ? Wake::kLater : Wake::kNow);
     }
     if (set->jobs.size() == 1) {
         changed_.notify_one();
@@ -118,7 +120,7 @@ void JobScheduler::jobStarted(JobSet& set, std::size_t index) {
     std::lock_guard lock(mutex_);
     if (!set.info.processingStartTime) {
         set.info.processingStartTime = now;
-        core_.post(&StreamingListener::onBatchStarted, StreamingListenerBatchStarted{set.info});
+        core_.post(&StreamingListener::onBatchStarted, StreamingListenerBatchStarted{set.info}, Wake::kLater);
     }
     OutputOperationInfo& operation = set.info.outputOperationInfos.at(static_cast<int>(index));
     operation.startTime = now;
@@ -136,10 +138,10 @@ void JobScheduler::jobEnded(JobSet& set, std::size_t index, const std::exception
         OutputOperationInfo& operation = set.info.outputOperationInfos.at(static_cast<int>(index));
         operation.endTime = now;
         operation.failureReason = failure;
-        core_.post(&StreamingListener::onOutputOperationCompleted,
-                   StreamingListenerOutputOperationCompleted{operation});
-        if (error) failedTimes_.insert(time);
         last = --set.unfinished == 0;
+        core_.post(&StreamingListener::onOutputOperationCompleted, StreamingListenerOutputOperationCompleted{operation},
+                   last ? Wake::kLater : Wake::kNow);
+        if (error) failedTimes_.insert(time);
         if (last) {
             set.info.processingEndTime = now;
             jobSets_.erase(time);

@@ -88,11 +88,11 @@ public:
 
     /// Keeps `error` for awaitTermination and logs it.
     void reportError(const std::string& what, std::exception_ptr error);
-    /// Posts an event to the listeners.
+    /// Posts an event to the listeners. kLater: another one follows in a moment and will wake the listeners' thread.
     template <class Event>
-    void post(void (StreamingListener::*callback)(const Event&), Event event) {
+    void post(void (StreamingListener::*callback)(const Event&), Event event, Wake wake = Wake::kNow) {
         listenerBus.post(
-            [callback, event = std::move(event)](StreamingListener& listener) { (listener.*callback)(event); });
+            [callback, event = std::move(event)](StreamingListener& listener) { (listener.*callback)(event); }, wake);
     }
     /// True on the threads that run the context's work, which therefore cannot wait for its end.
     bool onOwnThread() const;

@@ -49,9 +49,9 @@ public:
         listeners_ = std::move(next);
     }
 
-    void post(detail::UniqueFunction<void(Listener&)> event) {
+    void post(detail::UniqueFunction<void(Listener&)> event, Wake wake = Wake::kNow) {
         if (!active_.load(std::memory_order_relaxed)) return;
-        queue_.post([this, event = std::move(event)]() mutable {
+        auto deliver = [this, event = std::move(event)]() mutable {
             const Listeners current = listeners();
             for (const auto& listener : *current) {
                 try {
@@ -60,7 +60,8 @@ public:
                     queue_.reportFailure(std::current_exception());
                 }
             }
-        });
+        };
+        queue_.post(std::move(deliver), wake);
     }
 
     /// Blocks until everything posted before has been delivered; false when `timeout` passes first.

@@ -22,14 +22,14 @@ void EventQueue::start() {
     worker_ = std::jthread([this] { run(); });
 }
 
-void EventQueue::post(UniqueFunction<void()> event) {
+void EventQueue::post(UniqueFunction<void()> event, Wake wake) {
     uint64_t dropped = 0;
     {
         const std::lock_guard lock(mutex_);
         if (phase_ != Phase::kRunning) return;
         if (events_.size() < capacity_) {
             events_.push_back(std::move(event));
-            if (events_.size() == 1) posted_.notify_one();
+            if (wake == Wake::kNow && std::exchange(asleep_, false)) posted_.notify_one();
             return;
         }
         dropped = ++dropped_;
@@ -45,6 +45,7 @@ void EventQueue::post(UniqueFunction<void()> event) {
 bool EventQueue::waitUntilEmpty(std::chrono::milliseconds timeout) {
     if (onThread()) throw IllegalStateException(name_ + ": a listener must not wait for its own events");
     std::unique_lock lock(mutex_);
+    posted_.notify_one();  // for events that were posted for later
     return emptied_.wait_for(lock, timeout, [this] { return events_.empty() && !busy_; });
 }
 
@@ -73,7 +74,11 @@ void EventQueue::run() {
     thread_.store(std::this_thread::get_id());
     std::unique_lock lock(mutex_);
     for (;;) {
-        posted_.wait(lock, [this] { return !events_.empty() || phase_ == Phase::kStopping; });
+        while (events_.empty() && phase_ != Phase::kStopping) {
+            asleep_ = true;
+            posted_.wait(lock);
+        }
+        asleep_ = false;
         if (events_.empty()) break;
         UniqueFunction<void()> event = std::move(events_.front());
         events_.pop_front();

@@ -12,7 +12,12 @@
 #include <string>
 #include <thread>
 
-namespace dstream::detail {
+namespace dstream {
+
+/// When the listeners' thread is to look at an event: at once, or together with one that follows in a moment.
+enum class Wake { kNow, kLater };
+
+namespace detail {
 
 /// A bounded queue of events and the one thread that handles them in order; the untyped part of ListenerBus.
 class EventQueue {
@@ -24,7 +29,7 @@ public:
 
     void start();
     /// Adds an event, or drops and counts it when the queue is full. Nothing before start() or after stop().
-    void post(UniqueFunction<void()> event);
+    void post(UniqueFunction<void()> event, Wake wake = Wake::kNow);
     bool waitUntilEmpty(std::chrono::milliseconds timeout);
     void stop();
 
@@ -51,9 +56,11 @@ private:
     std::condition_variable emptied_;  // or the thread has ended
     std::deque<UniqueFunction<void()>> events_;
     Phase phase_ = Phase::kNew;
+    bool asleep_ = false;
     bool busy_ = false;
 
     std::jthread worker_;
 };
 
-}  // namespace dstream::detail
+}  // namespace detail
+}  // namespace dstream
