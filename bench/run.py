@@ -26,7 +26,7 @@ TEXTS = {
     "text100": (100_000_000, 100_000_036, "663dfee1a5162fe4", 1_398_036, 13_980_360, 100_000),
     "text500": (500_000_000, 500_000_005, "0f99b9f047e766dd", 6_989_762, 69_897_620, 100_000),
 }
-W1_VARIANTS = ("view", "string", "struct-key", "filter+mapValues")
+W1_VARIANTS = ("view", "string", "string-vector", "struct-key", "filter+mapValues")
 W4M_KEYS = (1_000_000, 5_000_000, 20_000_000)
 W5_INTERVALS_MS = (500, 200, 100, 50, 20, 10, 5, 2, 1)
 

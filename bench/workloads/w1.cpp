@@ -1,5 +1,5 @@
 // W1: the word count driven batch by batch over lines that lie in memory in two partitions.
-//   workload_w1 FILE view|string|struct-key|filter+mapValues WARM_UP BATCHES
+//   workload_w1 FILE view|string|string-vector|struct-key|filter+mapValues WARM_UP BATCHES
 #include "measure.hpp"
 #include "word_count/word_count.hpp"
 #include <dstream/testkit.hpp>
@@ -29,6 +29,8 @@ int main(int argc, char** argv) {
         count(countWords(lines));
     } else if (variant == "string") {
         count(countWordStrings(lines));
+    } else if (variant == "string-vector") {
+        count(countWordVectors(lines));
     } else if (variant == "struct-key") {
         count(countTerms(lines));
     } else if (variant == "filter+mapValues") {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 // Counting words. Each function takes lines of text, an RDD of a file as well as a DStream of a socket.
 
@@ -25,6 +26,19 @@ auto countWordStrings(const Lines& lines) {
     const auto own = [](std::string_view word) { return std::string(word); };
     return lines
         .flatMap([own](const std::string& line) { return dstream::splitWords(line) | std::views::transform(own); })
+        .map([](const std::string& word) { return std::pair(word, int64_t{1}); })
+        .reduceByKey(std::plus<>{});
+}
+
+/// The same with a vector of strings for each line.
+template <class Lines>
+auto countWordVectors(const Lines& lines) {
+    return lines
+        .flatMap([](const std::string& line) {
+            std::vector<std::string> words;
+            for (const std::string_view word : dstream::splitWords(line)) words.emplace_back(word);
+            return words;
+        })
         .map([](const std::string& word) { return std::pair(word, int64_t{1}); })
         .reduceByKey(std::plus<>{});
 }
