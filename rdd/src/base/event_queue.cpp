@@ -24,17 +24,19 @@ void EventQueue::start() {
 
 void EventQueue::post(UniqueFunction<void()> event, Wake wake) {
     uint64_t dropped = 0;
+    bool wakeWorker = false;
     {
         const std::lock_guard lock(mutex_);
         if (phase_ != Phase::kRunning) return;
         if (events_.size() < capacity_) {
             events_.push_back(std::move(event));
-            if (wake == Wake::kNow && std::exchange(asleep_, false)) posted_.notify_one();
-            return;
+            wakeWorker = wake == Wake::kNow && std::exchange(asleep_, false);
+        } else {
+            dropped = ++dropped_;
         }
-        dropped = ++dropped_;
     }
-    if (std::has_single_bit(dropped)) {  // the 1st, 2nd, 4th, 8th …: a flood must not flood the log too
+    if (wakeWorker) posted_.notify_one();  // without the lock, which the worker needs first of all
+    if (std::has_single_bit(dropped)) {    // the 1st, 2nd, 4th, 8th …: a flood must not flood the log too
         logMessage(LogLevel::kError, name_,
                    std::to_string(dropped) +
                        " events dropped so far: a listener is slower than the events come; the queue holds " +
