@@ -130,6 +130,21 @@ TEST_F(WalLogTest, RecordsThatWaitTogetherTakeOneSync) {
     EXPECT_EQ(readAll(*log).size(), 64U * 20U);
 }
 
+TEST_F(WalLogTest, WritersWaitWhileTheQueueIsFull) {
+    FileWriteAheadLogOptions options;
+    options.maxQueuedBytes = 1;  // room for one record, as one always fits
+    auto log = open(options, quickFs_);
+    std::vector<std::jthread> writers;
+    for (int i = 0; i < 8; ++i) {
+        writers.emplace_back([&, i] {
+            for (int j = 0; j < 20; ++j) log->write({recordOf(i)}, j);
+        });
+    }
+    writers.clear();
+    EXPECT_EQ(log->stats().records, 8 * 20);
+    EXPECT_EQ(log->stats().syncs, 8 * 20) << "none waited in the queue with another";
+}
+
 TEST_F(WalLogTest, ANewFileBeginsWhenOneIsFullOrOld) {
     auto log = open(smallSegments());
     for (int i = 1; i <= 20; ++i) log->write({recordOf(i)}, i);
