@@ -1,5 +1,6 @@
 #pragma once
 
+#include "rdd/detail/context_core.hpp"
 #include "rdd/detail/rdd_node.hpp"
 
 #include <concepts>
