@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace dstream {
 namespace {
 
@@ -54,6 +56,22 @@ TEST(BytesTest, HandsOverItsContentsAndStartsAnew) {
     EXPECT_EQ(writer.size(), 0u);
     writer.u8(1);
     EXPECT_EQ(writer.take(), std::vector<std::byte>{std::byte{1}});
+}
+
+TEST(BytesTest, GoesOnInItsOwnMemoryWhenTheCallersIsFull) {
+    for (const std::size_t bytes : {0, 7, 8, 9, 100}) {
+        std::array<std::byte, 8> room;
+        ByteWriter writer(room);
+        for (std::size_t i = 0; i < bytes; ++i) writer.u8(static_cast<uint8_t>(i));
+        EXPECT_EQ(writer.view().data() == room.data(), bytes <= room.size()) << bytes;
+        ByteWriter moved(std::move(writer));
+        EXPECT_EQ(writer.size(), 0u);
+        const std::vector<std::byte> taken = moved.take();
+        ASSERT_EQ(taken.size(), bytes);
+        for (std::size_t i = 0; i < bytes; ++i) EXPECT_EQ(taken[i], static_cast<std::byte>(i));
+        moved.u8(1);
+        EXPECT_EQ(moved.take(), std::vector<std::byte>{std::byte{1}}) << bytes;
+    }
 }
 
 TEST(BytesTest, NamesThePlaceWhereDataEnds) {

@@ -54,6 +54,23 @@ TEST_F(ListenerBusTest, DeliversInOrderToEveryListener) {
     EXPECT_EQ(bus.droppedEvents(), 0u);
 }
 
+TEST_F(ListenerBusTest, AnEventPostedForLaterComesWithTheNextOneInOrder) {
+    bus.addListener(recorder);
+    const auto postLater = [this](int number) {
+        bus.post([number](Recorder& listener) { listener.onNumber(number); }, Wake::kLater);
+    };
+    postLater(1);
+    post(2);
+    ASSERT_TRUE(bus.waitUntilEmpty());
+    EXPECT_THAT(recorder->numbers, ElementsAre(1, 2));
+    postLater(3);  // who waits for all events does not wait for another one
+    ASSERT_TRUE(bus.waitUntilEmpty());
+    EXPECT_THAT(recorder->numbers, ElementsAre(1, 2, 3));
+    postLater(4);
+    bus.stop();
+    EXPECT_THAT(recorder->numbers, ElementsAre(1, 2, 3, 4));
+}
+
 TEST_F(ListenerBusTest, AFailingListenerHarmsNobodyElse) {
     struct Failing : Recorder {
         void onNumber(int) override { throw std::runtime_error("no"); }
