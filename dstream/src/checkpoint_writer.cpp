@@ -3,8 +3,11 @@
 #include "rdd/exceptions.hpp"
 #include "rdd/failpoint.hpp"
 #include "rdd/log.hpp"
+#include "rdd/rdd_base.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <unistd.h>
 
 namespace dstream::detail {
 
@@ -13,6 +16,14 @@ namespace {
 constexpr int kAttempts = 3;
 constexpr const char* kLog = "CheckpointWriter";
 
+void removeLeftOver(const std::string& directory) {
+    try {
+        posixFs().removeAll(directory);
+    } catch (const std::exception& error) {
+        logMessage(LogLevel::kWarn, kLog, std::string("a part of a state stays behind: ") + error.what());
+    }
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
@@ -20,12 +31,25 @@ CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
     posixFs().makeDurableDirectories(directory_);
     lock_ = posixFs().open(directory_ + "/.lock", Fs::Mode::kReadWrite);
     if (!lock_.tryLock()) {
+        std::string owner(32, '\0');
+        owner.resize(lock_.readAt(std::as_writable_bytes(std::span(owner)), 0));
         throw SparkException("another context writes its checkpoints to " + directory_ +
+                             (owner.empty() ? "" : ", that of process " + owner) +
                              "; stop it first, or give this one a directory of its own");
     }
+    lock_.truncate(0);
+    const std::string owner = std::to_string(::getpid());
+    lock_.writeAt(std::as_bytes(std::span(owner)), 0);
+    removeTemporaryFiles();
     if (core_.recovered) latest_ = core_.recovered->time;
     readReferences();
     thread_ = std::jthread([this] { run(); });
+}
+
+void CheckpointWriter::removeTemporaryFiles() {
+    for (const std::string& name : posixFs().list(directory_)) {
+        if (name.starts_with(".checkpoint-") && name.ends_with(".tmp")) posixFs().remove(directory_ + "/" + name);
+    }
 }
 
 void CheckpointWriter::readReferences() {
@@ -46,7 +70,7 @@ void CheckpointWriter::readReferences() {
     for (const std::string& run : runs) {
         if (!posixFs().exists(run)) continue;
         for (const std::string& name : posixFs().list(run)) {
-            if (name.starts_with("rdd-")) left.insert(run + "/" + name);
+            if (name.starts_with("rdd-") && !name.ends_with(".corrupt")) left.insert(run + "/" + name);
         }
     }
     removeUnused(std::move(left));
@@ -61,8 +85,14 @@ void CheckpointWriter::write(Time batchTime, bool clearLater) {
     checkpoint.batchDuration = core_.batchDuration;
     checkpoint.pendingTimes = core_.jobScheduler.pendingTimes();
     checkpoint.conf = core_.conf.getAll();
+    checkpoint.defaultParallelism = core_.sparkContext.defaultParallelism();
     checkpoint.rddDirectory = core_.sparkContext.getCheckpointDir().value_or("");
-    core_.graph.addTo(checkpoint);
+    if (clearLater) {
+        const auto unfinished = core_.jobScheduler.oldestUnfinished();
+        const Time completed = unfinished ? batchTime.min(*unfinished - core_.batchDuration) : batchTime;
+        completed_ = completed_.max(completed);
+    }
+    request.dueRdds = core_.graph.addTo(checkpoint, completed_);
     if (clearLater) request.clearUpTo = batchTime;
     {
         const std::lock_guard lock(mutex_);
@@ -100,9 +130,10 @@ void CheckpointWriter::run() {
     while (true) {
         changed_.wait(lock, [&] { return waiting_ || stopping_; });
         if (!waiting_) return;
-        const Request request = *std::exchange(waiting_, std::nullopt);
+        Request request = *std::exchange(waiting_, std::nullopt);
         writing_ = true;
         lock.unlock();
+        writeRdds(request);
         const bool good = writeFile(request.checkpoint);
         if (good) {
             try {
@@ -120,12 +151,46 @@ void CheckpointWriter::run() {
     }
 }
 
+void CheckpointWriter::writeRdds(Request& request) {
+    for (const DueRddCheckpoint& due : request.dueRdds) {
+        try {
+            due.rdd->markForCheckpoint();
+            due.rdd->doCheckpoint();
+        } catch (...) {
+            // The next request has it again; its lineage stays long until then.
+            reportFailure(due.time, "the state of batch " + due.time.toString() + ": " +
+                                        describeException(std::current_exception()));
+            removeLeftOver(core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" +
+                           std::to_string(due.rdd->id()));
+        }
+        const auto directory = due.rdd->checkpointFile();
+        if (!directory) continue;
+        if (due.op) {
+            request.checkpoint.operators[*due.op].rdds[due.time] = rddCheckpointOf(*due.rdd, *directory, due.bases);
+        } else {
+            request.checkpoint.otherRdds.insert(*directory);
+        }
+    }
+    request.dueRdds.clear();
+}
+
+void CheckpointWriter::reportFailure(Time time, const std::string& reason) {
+    ++core_.checkpointCounts.failed;
+    core_.post(&StreamingListener::onCheckpointFailed, StreamingListenerCheckpointFailed{time, reason});
+}
+
 bool CheckpointWriter::writeFile(const StreamingCheckpoint& checkpoint) {
+    const auto begin = std::chrono::steady_clock::now();
     for (int attempt = 1;; ++attempt) {
         try {
             DSTREAM_FAILPOINT("checkpoint.before_write");
-            writeCheckpoint(directory_, checkpoint);
+            const std::size_t bytes = writeCheckpoint(directory_, checkpoint);
             DSTREAM_FAILPOINT("checkpoint.after_write");
+            ++core_.checkpointCounts.written;
+            const auto took =
+                std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+            core_.post(&StreamingListener::onCheckpointWritten,
+                       StreamingListenerCheckpointWritten{checkpoint.time, static_cast<int64_t>(bytes), took.count()});
             return true;
         } catch (const std::exception& error) {
             const bool last = attempt == kAttempts;
@@ -133,7 +198,9 @@ bool CheckpointWriter::writeFile(const StreamingCheckpoint& checkpoint) {
                        "attempt " + std::to_string(attempt) + " to write the checkpoint of batch " +
                            checkpoint.time.toString() + " failed" +
                            (last ? "; a restart will begin at an older one" : "") + ": " + error.what());
-            if (last) return false;
+            if (!last) continue;
+            reportFailure(checkpoint.time, error.what());
+            return false;
         }
     }
 }

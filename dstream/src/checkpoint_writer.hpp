@@ -15,7 +15,8 @@
 
 namespace dstream::detail {
 
-/// Writes the metadata checkpoints of a context on a thread of its own: what waits is replaced by what is newer, the
+/// Writes the checkpoints of a context on a thread of its own: first those of the RDDs that are due, in jobs beside the
+/// batches', then the file that refers to them. What waits is replaced by what is newer, the
 /// newest ten files are kept, and RDD checkpoints that no file refers to any more are removed. Holds the lock of the
 /// directory.
 class CheckpointWriter final : public CheckpointService {
@@ -34,19 +35,24 @@ public:
 private:
     struct Request {
         StreamingCheckpoint checkpoint;
+        std::vector<DueRddCheckpoint> dueRdds;
         std::optional<Time> clearUpTo;   // the latest batch whose metadata may go once this is durable
         std::set<std::string> replaced;  // RDD checkpoints that only requests named which this one replaced
     };
     void run();
+    void writeRdds(Request& request);
+    void reportFailure(Time time, const std::string& reason);
     bool writeFile(const StreamingCheckpoint& checkpoint);
     void removeOldFiles(const Request& request);
     void removeUnused(std::set<std::string> candidates);
+    void removeTemporaryFiles();
     void readReferences();
 
     StreamingCore& core_;
     const std::string directory_;
     File lock_;
-    Time latest_{INT64_MIN};  // the generator's thread
+    Time latest_{INT64_MIN};     // the generator's thread, as the next
+    Time completed_{INT64_MIN};  // no batch up to here is running
     std::map<Time, std::set<std::string>>
         references_;  // the writer's thread: RDD checkpoints by the file that refers to them
 

@@ -27,6 +27,12 @@ std::shared_ptr<detail::StreamingOwner> lockContext(const std::weak_ptr<detail::
 
 }  // namespace
 
+detail::RddCheckpoint detail::rddCheckpointOf(const RddBase& rdd, const std::string& directory,
+                                              std::vector<std::string> bases) {
+    const auto partitioner = rdd.partitioner();
+    return {directory, rdd.numPartitions(), partitioner && partitioner->impl().placesByHash(), std::move(bases)};
+}
+
 DStreamBase::DStreamBase(std::weak_ptr<detail::StreamingOwner> context, const char* operatorName, Parents parents,
                          CallSite creationSite, std::optional<Duration> slide)
     : context_(std::move(context)),
@@ -36,7 +42,9 @@ DStreamBase::DStreamBase(std::weak_ptr<detail::StreamingOwner> context, const ch
       slideDuration_(slide              ? *slide
                      : parents_.empty() ? lockContext(context_)->core()->batchDuration
                                         : parents_.front()->slideDuration()) {
-    lockContext(context_)->core()->checkCanAddStreams();
+    const auto inside = lockContext(context_)->core();
+    inside->checkCanAddStreams();
+    number_ = inside->graph.newStreamNumber();
     for (const auto& parent : parents_) depth_ = std::max(depth_, parent->depth_ + 1);
 }
 
@@ -146,13 +154,12 @@ bool DStreamBase::isTimeValid(Time time) const {
 
 detail::GeneratedRddPtr DStreamBase::getOrComputeRdd(Time time) {
     if (auto found = generatedRdds_.find(time); found != generatedRdds_.end()) return found->second;
-    if (!isTimeValid(time)) return nullptr;
+    if (!isTimeValid(time) || (beginsAfter_ && time <= *beginsAfter_)) return nullptr;
     try {
         detail::GeneratedRddPtr generated = computeRdd(time);
         if (!generated) return nullptr;
         RddBase& rdd = generated->base();
         if (storageLevel_ != StorageLevel::NONE) rdd.persist(storageLevel_);
-        if (checkpointDuration_ && (time - zeroTime()).isMultipleOf(*checkpointDuration_)) rdd.markForCheckpoint();
         if (!name_.empty()) rdd.setName(name_);
         generatedRdds_.emplace(time, generated);
         return generated;
@@ -202,11 +209,23 @@ const std::map<Time, detail::RddCheckpoint>& DStreamBase::updateRddCheckpoints()
         const RddBase& rdd = generated->base();
         const auto directory = rdd.checkpointFile();
         if (!directory || directory->empty()) continue;
-        const auto partitioner = rdd.partitioner();
-        current[time] = {*directory, rdd.numPartitions(), partitioner && partitioner->impl().placesByHash()};
+        current[time] = detail::rddCheckpointOf(rdd, *directory, checkpointBases(time));
+        checkpointed(time, current[time]);
     }
     if (!current.empty()) rddCheckpoints_ = std::move(current);
     return rddCheckpoints_;
+}
+
+std::optional<detail::DueRddCheckpoint> DStreamBase::dueRddCheckpoint(Time upTo) {
+    if (!checkpointDuration_) return std::nullopt;
+    for (auto at = generatedRdds_.upper_bound(upTo); at != generatedRdds_.begin();) {
+        const auto& [time, generated] = *--at;
+        if (!(time - zeroTime()).isMultipleOf(*checkpointDuration_)) continue;
+        if (rddCheckpoints_.contains(time) || generated->base().isCheckpointed()) return std::nullopt;
+        return detail::DueRddCheckpoint{
+            time, std::shared_ptr<RddBase>(generated, &generated->base()), checkpointBases(time), {}};
+    }
+    return std::nullopt;
 }
 
 void DStreamBase::restoreRddCheckpoints(const std::map<Time, detail::RddCheckpoint>& checkpoints) {
@@ -214,10 +233,16 @@ void DStreamBase::restoreRddCheckpoints(const std::map<Time, detail::RddCheckpoi
     rddCheckpoints_ = checkpoints;
 }
 
+Time DStreamBase::newestRddUpTo(Time time) const {
+    const auto after = generatedRdds_.upper_bound(time);
+    if (after != generatedRdds_.begin()) return std::prev(after)->first;
+    return beginsAfter_ ? beginsAfter_->floor(slideDuration_, zeroTime()) : zeroTime();
+}
+
 void DStreamBase::catchUp(Time time) {
-    const auto after = generatedRdds_.lower_bound(time);
-    Time known = after == generatedRdds_.begin() ? zeroTime() : std::prev(after)->first;
-    for (Time next = known + slideDuration_; next < time; next = next + slideDuration_) getOrComputeRdd(next);
+    for (Time next = newestRddUpTo(time) + slideDuration_; next < time; next = next + slideDuration_) {
+        getOrComputeRdd(next);
+    }
 }
 
 void DStreamBase::forget(Time, RddBase& rdd) {

@@ -1,5 +1,6 @@
 #include "dstream_graph.hpp"
 
+#include "operator_fit.hpp"
 #include "rdd/detail/block_codec.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
@@ -16,6 +17,8 @@ namespace dstream::detail {
 
 namespace {
 
+constexpr const char* kLog = "DStreamGraph";
+
 // A path of this many streams is evaluated on one stack; longer ones are cut.
 constexpr int kMaxEvaluationDepth = 256;
 
@@ -27,6 +30,11 @@ constexpr std::size_t kMaxIdLength = 200;
 int DStreamGraph::newInputId() {
     std::lock_guard lock(mutex_);
     return nextInputId_++;
+}
+
+int DStreamGraph::newStreamNumber() {
+    std::lock_guard lock(mutex_);
+    return nextStreamNumber_++;
 }
 
 void DStreamGraph::addInput(std::shared_ptr<DStreamBase> input) {
@@ -91,6 +99,16 @@ void DStreamGraph::sortNodes() {
 }
 
 void DStreamGraph::initialize(Time zeroTime) {
+    prepare(zeroTime);
+    for (DStreamBase* node : order_) node->validateAtStart();
+}
+
+std::vector<OperatorDescription> DStreamGraph::describe() {
+    prepare(Time(0));
+    return {operators_.begin(), operators_.end()};
+}
+
+void DStreamGraph::prepare(Time zeroTime) {
     std::optional<Duration> remembered;
     {
         std::lock_guard lock(mutex_);
@@ -103,75 +121,101 @@ void DStreamGraph::initialize(Time zeroTime) {
         node->remember(remembered);
         for (const auto& parent : node->dependencies()) parent->remember(node->parentRememberDuration());
     }
-    for (DStreamBase* node : order_) node->validateAtStart();
     nameOperators();
 }
 
-void DStreamGraph::nameOperators() {
-    const std::vector<std::shared_ptr<DStreamBase>> inputs = this->inputs();
-    std::set<const DStreamBase*> outputs;
-    {
-        std::lock_guard lock(mutex_);
-        for (const auto& output : outputs_) outputs.insert(output.get());
-    }
-    operators_.clear();
+std::vector<std::string> DStreamGraph::idsOf(const std::vector<DStreamBase*>& nodes,
+                                             const std::unordered_set<const DStreamBase*>& operators,
+                                             bool useUids) const {
     std::unordered_map<const DStreamBase*, std::vector<std::string>> nearest;  // the ids that children take up
-    std::map<std::string, int> equals;
-    auto addOperator = [&](DStreamBase* node, const std::vector<std::string>& upstream) {
-        std::string id = node->uid();
-        if (id.empty()) {
-            std::string parents;
-            for (const std::string& parent : upstream) parents += (parents.empty() ? "" : ", ") + parent;
-            if (parents.size() > kMaxIdLength) parents = "#" + std::to_string(PlacementHash<std::string>{}(parents));
-            id = std::string(node->operatorName()) + "(" + parents + ")";
-            if (const int before = equals[id]++; before > 0) id += " " + std::to_string(before + 1);
-        }
-        nearest[node] = {id};
-        operators_.emplace_back(std::move(id), node);
-    };
-    std::unordered_set<const DStreamBase*> used(order_.begin(), order_.end());
-    for (const auto& input : inputs) {
-        if (used.contains(input.get())) addOperator(input.get(), {});
+    std::set<std::string> taken;
+    if (useUids) {
+        for (const DStreamBase* node : nodes) taken.insert(node->uid());
     }
-    for (auto at = order_.rbegin(); at != order_.rend(); ++at) {
-        DStreamBase* const node = *at;
-        if (nearest.contains(node)) continue;
+    std::vector<std::string> ids;
+    for (const DStreamBase* node : nodes) {
         std::vector<std::string> upstream;
         for (const auto& parent : node->dependencies()) {
             for (const std::string& id : nearest[parent.get()]) {
                 if (std::find(upstream.begin(), upstream.end(), id) == upstream.end()) upstream.push_back(id);
             }
         }
-        // Windows are what makes parents remember longer.
-        const bool window = node->parentRememberDuration() != node->rememberDuration();
-        if (node->input() || node->mustCheckpoint() || window || !node->uid().empty() || outputs.contains(node)) {
-            addOperator(node, upstream);
-        } else {
+        if (!operators.contains(node)) {
             nearest[node] = std::move(upstream);
+            continue;
         }
+        std::string id = useUids ? node->uid() : "";
+        if (id.empty()) {
+            std::string parents;
+            for (const std::string& parent : upstream) parents += (parents.empty() ? "" : ", ") + parent;
+            if (parents.size() > kMaxIdLength) parents = "#" + std::to_string(PlacementHash<std::string>{}(parents));
+            const std::string kind = std::string(node->operatorName()) + "(" + parents + ")";
+            id = kind;
+            for (int place = 2; !taken.insert(id).second; ++place) id = kind + " " + std::to_string(place);
+        }
+        nearest[node] = {id};
+        ids.push_back(std::move(id));
     }
+    return ids;
 }
 
-void DStreamGraph::addTo(StreamingCheckpoint& checkpoint) {
-    std::unordered_set<const DStreamBase*> restored;
-    for (const auto& [id, node] : operators_) {
-        OperatorCheckpoint& op = checkpoint.operators.emplace_back();
-        op.id = id;
+void DStreamGraph::nameOperators() {
+    std::vector<DStreamBase*> nodes = order_;
+    std::sort(nodes.begin(), nodes.end(), [](auto* left, auto* right) { return left->number_ < right->number_; });
+    std::unordered_set<const DStreamBase*> operators;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& output : outputs_) operators.insert(output.get());
+    }
+    for (DStreamBase* node : nodes) {
+        // Windows are what makes parents remember longer.
+        const bool window = node->parentRememberDuration() != node->rememberDuration();
+        if (node->input() || node->mustCheckpoint() || window || !node->uid().empty()) operators.insert(node);
+    }
+    const std::vector<std::string> ids = idsOf(nodes, operators, true);
+    const std::vector<std::string> derivedIds = idsOf(nodes, operators, false);
+    operators_.clear();
+    for (DStreamBase* node : nodes) {
+        if (!operators.contains(node)) continue;
+        Operator op;
+        op.id = ids[operators_.size()];
+        op.derivedId = derivedIds[operators_.size()];
         op.kind = node->operatorName();
-        op.restored = node->input() != nullptr || node->mustCheckpoint();
-        op.data = node->checkpointData(checkpoint.time);
-        if (!node->mustCheckpoint()) continue;
-        restored.insert(node);
-        op.rdds = node->updateRddCheckpoints();
-        if (const BlockCodec* codec = node->rddCodec()) {
+        op.site = node->scopeText();
+        op.hasUid = !node->uid().empty();
+        op.input = node->input() != nullptr;
+        op.state = node->mustCheckpoint();
+        if (const BlockCodec* codec = op.state ? node->rddCodec() : nullptr) {
             op.codecName = codec->name();
             op.codecVersion = codec->version();
         }
+        op.node = node;
+        operators_.push_back(std::move(op));
     }
-    for (DStreamBase* node : order_) {
-        if (restored.contains(node)) continue;
-        for (const auto& [time, rdd] : node->updateRddCheckpoints()) checkpoint.otherRdds.insert(rdd.directory);
+}
+
+std::vector<DueRddCheckpoint> DStreamGraph::addTo(StreamingCheckpoint& checkpoint, Time completed) {
+    std::unordered_map<const DStreamBase*, std::size_t> restored;
+    for (const Operator& known : operators_) {
+        if (known.state) restored.emplace(known.node, checkpoint.operators.size());
+        OperatorCheckpoint& op =
+            checkpoint.operators.emplace_back(OperatorCheckpoint{known, known.node->beginsAfter_, {}, {}});
+        op.data = known.node->checkpointData(checkpoint.time);
+        if (op.state) op.rdds = known.node->updateRddCheckpoints();
     }
+    std::vector<DueRddCheckpoint> dues;
+    for (auto at = order_.rbegin(); at != order_.rend(); ++at) {
+        DStreamBase& node = **at;
+        const auto op = restored.find(&node);
+        if (op == restored.end()) {
+            for (const auto& [time, rdd] : node.updateRddCheckpoints()) checkpoint.otherRdds.insert(rdd.directory);
+        }
+        if (auto due = node.dueRddCheckpoint(completed)) {
+            if (op != restored.end()) due->op = op->second;
+            dues.push_back(*std::move(due));
+        }
+    }
+    return dues;
 }
 
 void DStreamGraph::restore(const StreamingCheckpoint& checkpoint, bool allowDropped, bool allowNew) {
@@ -180,51 +224,93 @@ void DStreamGraph::restore(const StreamingCheckpoint& checkpoint, bool allowDrop
             "a restart cannot bring back " + streams +
             ": what was in the queue is lost; use another input, or start in an empty directory");
     }
-    std::map<std::string, const OperatorCheckpoint*> saved;
-    for (const OperatorCheckpoint& op : checkpoint.operators) saved.emplace(op.id, &op);
+    const std::vector<OperatorFit> fits = fitOperators(checkpoint.operators, {operators_.begin(), operators_.end()});
     std::string refusals;
-    std::vector<std::pair<DStreamBase*, const OperatorCheckpoint*>> found;
-    for (const auto& [id, node] : operators_) {
-        const auto match = saved.find(id);
-        if (match == saved.end()) {
-            const bool matters = node->input() != nullptr || node->mustCheckpoint();
-            if (matters && !allowNew) refusals += "\n  new: " + id + ", " + node->scopeText();
-            continue;
+    for (const OperatorFit& fit : fits) {
+        if (isRefused(fit, allowDropped, allowNew)) {
+            refusals += std::string("\n  ") + nameOf(fit.verdict) + ": " + fit.reason;
+        } else if (fit.verdict != OperatorFit::Verdict::kLoads) {
+            logMessage(LogLevel::kWarn, kLog,
+                       std::string("started without the state of the checkpoint, as allowed: ") + nameOf(fit.verdict) +
+                           ": " + fit.reason);
         }
-        const OperatorCheckpoint& op = *match->second;
-        const BlockCodec* const codec = op.rdds.empty() ? nullptr : node->rddCodec();
-        if (codec && (codec->name() != op.codecName || codec->version() < op.codecVersion)) {
-            refusals += "\n  changed: the state of " + id + " is " + op.codecName + " version " +
-                        std::to_string(op.codecVersion) + " in the checkpoint, and " + codec->name() + " version " +
-                        std::to_string(codec->version()) + " in " + node->scopeText();
-        }
-        found.emplace_back(node, &op);
-        saved.erase(match);
-    }
-    for (const auto& [id, op] : saved) {
-        if (op->restored && !allowDropped) refusals += "\n  missing: " + id;
     }
     if (!refusals.empty()) {
         throw SparkException(
             "the program does not fit its checkpoint of " + checkpoint.time.toString() + ":" + refusals +
-            "\nGive operators that were moved the same uid(\"…\") as before, set "
-            "dstream.checkpoint.allowDroppedState or dstream.checkpoint.allowNewState to true, or start in an "
-            "empty directory.");
+            "\nGive operators that were moved or renamed the id of the checkpoint as their uid(\"…\"), set "
+            "dstream.checkpoint.allowDroppedState or dstream.checkpoint.allowNewState to true (both, to begin a "
+            "changed "
+            "state anew), or start in an empty directory.");
     }
-    for (const auto& [node, op] : found) {
-        for (const auto& [time, rdd] : op->rdds) {
+    Time firstRerun = checkpoint.time;
+    for (Time time : checkpoint.pendingTimes) firstRerun = firstRerun.min(time);
+    for (const OperatorFit& fit : fits) {
+        if (!fit.program) continue;
+        DStreamBase* const node = operators_[*fit.program].node;
+        if (fit.verdict != OperatorFit::Verdict::kLoads) {
+            if (node->mustCheckpoint()) node->beginAfter(firstRerun - batchDuration_);
+            continue;
+        }
+        const OperatorCheckpoint& op = *fit.saved;
+        if (op.beginsAfter) node->beginAfter(*op.beginsAfter);
+        for (const auto& [time, rdd] : op.rdds) {
             if (posixFs().exists(rdd.directory)) continue;
-            throw SparkException("the checkpoint of " + op->id + " for " + time.toString() + " should be in " +
+            throw SparkException("the checkpoint of " + op.id + " for " + time.toString() + " should be in " +
                                  rdd.directory + ", which does not exist; restore it, or start in an empty directory");
         }
-        if (!op->data.empty()) node->restoreCheckpointData(op->data);
-        node->restoreRddCheckpoints(op->rdds);
+        if (!op.data.empty()) node->restoreCheckpointData(op.data);
+        node->restoreRddCheckpoints(op.rdds);
     }
 }
 
 void DStreamGraph::catchUp(Time time) {
     for (auto node = order_.rbegin(); node != order_.rend(); ++node) {
         if ((*node)->mustCheckpoint()) (*node)->catchUp(time);
+    }
+}
+
+void DStreamGraph::checkReplayable(Time newest, Time time) const {
+    const auto refuse = [&](const std::string& why) {
+        throw IllegalArgumentException("replay of the batch of " + time.toString() + ": " + why);
+    };
+    if (time <= *zeroTime_ || time > newest || !(time - *zeroTime_).isMultipleOf(batchDuration_)) {
+        refuse("the checkpoint knows the batches from " + (*zeroTime_ + batchDuration_).toString() + " to " +
+               newest.toString() + ", every " + batchDuration_.toString());
+    }
+    // The input that is needed begins behind the state that is there, and windows reach back further.
+    Time first = time;
+    Duration window(0);
+    std::string states;
+    for (const DStreamBase* node : order_) {
+        if (node->rememberDuration()) {
+            window = window.max(*node->parentRememberDuration() - *node->rememberDuration());
+        }
+        if (!node->mustCheckpoint()) continue;
+        const Time state = node->newestRddUpTo(time);
+        first = first.min(state + node->slideDuration());
+        if (state == *zeroTime_)
+            states += " and all batches before it, as no state that old is kept of " + node->scopeText();
+    }
+    first = (first - window + batchDuration_.min(window)).max(*zeroTime_ + batchDuration_);
+    for (DStreamBase* node : order_) {
+        if (node->input() && !node->input()->isReplayable()) {
+            refuse("what the receiver of " + node->scopeText() + " stored is read back by a start only");
+        }
+        if (const auto remembered = node->rememberDuration(); remembered && node->depth_ == 0) {
+            const Time oldest = newest - *remembered + batchDuration_;
+            if (first >= oldest) continue;
+            refuse("it needs the input of the batches from " + first.toString() + " on" + states + "; " +
+                   node->scopeText() + " is recorded from " + oldest.toString() + " on");
+        }
+    }
+}
+
+void DStreamGraph::forgetRdds() {
+    for (DStreamBase* node : order_) {
+        for (const auto& [time, generated] : node->generatedRdds_) node->forget(time, generated->base());
+        node->generatedRdds_.clear();
+        node->rddCheckpoints_.clear();
     }
 }
 
@@ -271,7 +357,7 @@ void DStreamGraph::stopInputs() {
             input->input()->stop();
         } catch (...) {
             logMessage(
-                LogLevel::kError, "DStreamGraph",
+                LogLevel::kError, kLog,
                 "stopping " + input->input()->name() + " failed: " + describeException(std::current_exception()));
         }
     }

@@ -8,10 +8,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace dstream::detail {
+
+/// The description of a checkpoint that has been written.
+RddCheckpoint rddCheckpointOf(const RddBase& rdd, const std::string& directory, std::vector<std::string> bases);
 
 /// The streams of one context: inputs, outputs and everything between them.
 /// Grows while the program builds it; from `start` on its shape is fixed and only the generator's thread walks it.
@@ -20,6 +24,7 @@ public:
     explicit DStreamGraph(Duration batchDuration) : batchDuration_(batchDuration) {}
 
     int newInputId();
+    int newStreamNumber();
     void addInput(std::shared_ptr<DStreamBase> input);
     void addOutput(std::shared_ptr<DStreamBase> output);
     /// @throws IllegalArgumentException  when called a second time
@@ -40,8 +45,12 @@ public:
     /// The longest that an input stream in use remembers.
     Duration maxInputRememberDuration() const;
 
+    /// The operators that checkpoints know, in the order they were made; for a context that will not start.
+    std::vector<OperatorDescription> describe();
+
     /// Adds the data of the operators to a checkpoint.
-    void addTo(StreamingCheckpoint& checkpoint);
+    /// @return the RDDs of batches up to `completed` whose checkpoints are to be written, parents first
+    std::vector<DueRddCheckpoint> addTo(StreamingCheckpoint& checkpoint, Time completed);
     /// Gives the operators back what a checkpoint holds of them. After `initialize`.
     /// @param allowDropped  operators of the checkpoint that this graph lacks are dropped, else refused
     /// @param allowNew      inputs and operators with state that the checkpoint lacks start empty, else they are
@@ -51,6 +60,11 @@ public:
     void restore(const StreamingCheckpoint& checkpoint, bool allowDropped, bool allowNew);
     /// Makes the state of the batches before `time` that is missing, oldest first.
     void catchUp(Time time);
+    /// @param newest  the time of the checkpoint that was restored
+    /// @throws IllegalArgumentException  when it holds too little to make the batch of `time` again
+    void checkReplayable(Time newest, Time time) const;
+    /// Drops all generated RDDs, restored ones too.
+    void forgetRdds();
     /// Streams that a restart cannot bring back, for people; empty when there are none.
     std::string unrecoverable() const;
 
@@ -61,16 +75,24 @@ public:
     const std::vector<DStreamBase*>& order() const { return order_; }
 
 private:
+    struct Operator : OperatorDescription {
+        DStreamBase* node = nullptr;
+    };
+    void prepare(Time zeroTime);
     void sortNodes();
     void nameOperators();
+    /// The ids of `nodes`, parents before children; those of the others are what they take up from their parents.
+    std::vector<std::string> idsOf(const std::vector<DStreamBase*>& nodes,
+                                   const std::unordered_set<const DStreamBase*>& operators, bool useUids) const;
 
     const Duration batchDuration_;
     std::optional<Time> zeroTime_;
     std::vector<DStreamBase*> order_;
-    std::vector<std::pair<std::string, DStreamBase*>> operators_;  // those with an id, parents before children
+    std::vector<Operator> operators_;  // parents before children
 
     mutable std::mutex mutex_;  // guards the fields below
     int nextInputId_ = 0;
+    int nextStreamNumber_ = 0;
     std::vector<std::shared_ptr<DStreamBase>> inputs_;
     std::vector<std::shared_ptr<DStreamBase>> outputs_;
     std::optional<Duration> rememberDuration_;

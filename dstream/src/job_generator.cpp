@@ -17,11 +17,11 @@ void JobGenerator::start() {
         *core_.clock, core_.batchDuration.milliseconds(), [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
     const StreamingCheckpoint* const recovered = core_.recovered.get();
     const Time zeroTime = recovered ? recovered->zeroTime : Time(timer_->getStartTime()) - core_.batchDuration;
-    core_.graph.initialize(zeroTime);
     if (recovered) {
         DSTREAM_FAILPOINT("recovery.restore");
-        core_.graph.restore(*recovered, core_.conf.getBoolean("dstream.checkpoint.allowDroppedState", false),
-                            core_.conf.getBoolean("dstream.checkpoint.allowNewState", false));
+        restoreGraph(*recovered);
+    } else {
+        core_.graph.initialize(zeroTime);
     }
     if (auto directory = core_.checkpointDir()) {
         core_.checkpoints = std::make_unique<CheckpointWriter>(core_, *directory);
@@ -61,6 +61,25 @@ void JobGenerator::openReceiverLogs() {
                              ", so what is received would be lost with the process; mend that, or start without a "
                              "checkpoint directory");
     }
+}
+
+void JobGenerator::restoreGraph(const StreamingCheckpoint& recovered) {
+    core_.graph.initialize(recovered.zeroTime);
+    core_.graph.restore(recovered, core_.allowDroppedState(), core_.allowNewState());
+}
+
+void JobGenerator::replay(const StreamingCheckpoint& recovered, Time time) {
+    restoreGraph(recovered);
+    core_.graph.checkReplayable(recovered.time, time);
+    std::vector<Job> jobs;
+    {
+        auto scope = core_.sparkContext.inheritProperties(propertiesOf(time));
+        core_.graph.catchUp(time);
+        jobs = core_.graph.generateJobs(time);
+    }
+    for (std::size_t i = 0; i < jobs.size(); ++i) core_.jobScheduler.runHere(jobs[i], time, i);
+    // The start begins with what the checkpoint holds, not with what was computed here.
+    core_.graph.forgetRdds();
 }
 
 void JobGenerator::stop(bool graceful) {
@@ -213,10 +232,14 @@ bool JobGenerator::begin(Time time) {
     return true;
 }
 
-void JobGenerator::submit(Time time, bool again) {
+Properties JobGenerator::propertiesOf(Time time) const {
     Properties properties = core_.localProperties;
     properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
-    auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+    return properties;
+}
+
+void JobGenerator::submit(Time time, bool again) {
+    auto scope = core_.sparkContext.inheritProperties(propertiesOf(time));
     DSTREAM_FAILPOINT("batch.generate");
     core_.receiverTracker.allocateBlocksToBatch(time);
     std::vector<Job> jobs = core_.graph.generateJobs(time);

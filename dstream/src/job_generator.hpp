@@ -2,6 +2,7 @@
 
 #include "dstream/streaming_listener.hpp"
 #include "rdd/recurring_timer.hpp"
+#include "rdd/task_context.hpp"
 #include "rdd/time.hpp"
 
 #include <atomic>
@@ -34,6 +35,9 @@ public:
     /// done.
     void stop(bool graceful);
 
+    /// Makes the jobs of one past batch from a checkpoint and runs them here, before any start.
+    void replay(const StreamingCheckpoint& recovered, Time time);
+
     /// The jobs of a batch have all ended.
     void onBatchCompleted(Time time, const BatchInfo& info);
     /// The checkpoint after batch `time` is durable: what it makes superfluous may go.
@@ -50,6 +54,8 @@ public:
     bool onLoopThread() const { return std::this_thread::get_id() == handler_; }
 
 private:
+    void restoreGraph(const StreamingCheckpoint& recovered);
+    Properties propertiesOf(Time time) const;
     void post(std::function<void()> event);
     /// Handles an event without user code here when the loop is idle, for waking it costs more; else posts it.
     void runOrPost(std::function<void()> event);

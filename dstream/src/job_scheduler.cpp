@@ -94,25 +94,29 @@ void JobScheduler::runJob(const Queued& queued) {
     std::exception_ptr error;
     jobStarted(set, queued.index);
     try {
-        Properties properties = core_.localProperties;
-        properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
-        properties["spark.streaming.internal.outputOpId"] = std::to_string(queued.index);
-        properties["spark.job.description"] =
-            "output operation " + std::to_string(queued.index) + " (" + job.name + "), batch time " + time.toString();
-        auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+        runHere(job, time, queued.index);
+    } catch (...) {
+        error = std::current_exception();
+    }
+    job.body = nullptr;  // lets go of the batch's RDDs on this thread
+    jobEnded(set, queued.index, error);
+}
+
+void JobScheduler::runHere(const Job& job, Time time, std::size_t index) const {
+    Properties properties = core_.localProperties;
+    properties["spark.streaming.internal.batchTime"] = std::to_string(time.milliseconds());
+    properties["spark.streaming.internal.outputOpId"] = std::to_string(index);
+    properties["spark.job.description"] =
+        "output operation " + std::to_string(index) + " (" + job.name + "), batch time " + time.toString();
+    auto scope = core_.sparkContext.inheritProperties(std::move(properties));
+    try {
         DSTREAM_FAILPOINT("batch.before_output");
         job.body();
         DSTREAM_FAILPOINT("batch.after_output");
     } catch (...) {
-        try {
-            std::throw_with_nested(SparkException("streaming job " + time.toString() + "." +
-                                                  std::to_string(queued.index) + ", " + job.name + ", failed"));
-        } catch (...) {
-            error = std::current_exception();
-        }
+        std::throw_with_nested(SparkException("streaming job " + time.toString() + "." + std::to_string(index) + ", " +
+                                              job.name + ", failed"));
     }
-    job.body = nullptr;  // lets go of the batch's RDDs on this thread
-    jobEnded(set, queued.index, error);
 }
 
 void JobScheduler::jobStarted(JobSet& set, std::size_t index) {
@@ -187,6 +191,11 @@ std::vector<Time> JobScheduler::pendingTimes() const {
     std::set<Time> times = failedTimes_;
     for (const auto& [time, set] : jobSets_) times.insert(time);
     return {times.begin(), times.end()};
+}
+
+std::optional<Time> JobScheduler::oldestUnfinished() const {
+    std::lock_guard lock(mutex_);
+    return jobSets_.empty() ? std::nullopt : std::optional(jobSets_.begin()->first);
 }
 
 bool JobScheduler::onJobThread() const {

@@ -34,11 +34,16 @@ public:
     /// Keeps a batch without jobs among the pending ones.
     void addFailed(Time time);
     void submit(Time time, std::vector<Job> jobs, std::map<int, StreamInputInfo> inputInfo);
+    /// Runs a job on the calling thread, unannounced.
+    /// @throws SparkException  naming the job, with what it threw nested
+    void runHere(const Job& job, Time time, std::size_t index) const;
     /// Stops taking jobs and joins the threads. Graceful: after all queued jobs; else those not begun are dropped.
     /// Running ones are cancelled after a while.
     void stop(bool graceful);
     /// Batches with a job that has not succeeded yet, in time order.
     std::vector<Time> pendingTimes() const;
+    /// The oldest batch whose jobs have not all ended.
+    std::optional<Time> oldestUnfinished() const;
     /// True on a thread that runs jobs of this scheduler.
     bool onJobThread() const;
 

@@ -1,6 +1,8 @@
 #include "dstream/streaming_context.hpp"
 
 #include "dstream/streaming_listener.hpp"
+#include "preflight.hpp"
+#include "rdd/detail/parallelism_scope.hpp"
 #include "rdd/exceptions.hpp"
 #include "streaming_core.hpp"
 
@@ -13,6 +15,34 @@ std::shared_ptr<detail::StreamingOwner> makeOwner(SparkContext sparkContext, Dur
     auto owner = std::make_shared<detail::StreamingOwner>(core);
     core->setOwner(owner);
     return owner;
+}
+
+using Define = std::function<void(const StreamingContext&)>;
+
+std::shared_ptr<detail::StreamingOwner> recoverOwner(const std::string& path, std::optional<SparkContext> sparkContext,
+                                                     const Define& define) {
+    if (!detail::preflightFile().empty()) {
+        throw UnsupportedOperationException(
+            "a preflight touches no file, and this constructor takes its settings from one; use getOrCreate");
+    }
+    std::vector<detail::DamagedCheckpoint> damaged;
+    auto checkpoint = detail::readNewestCheckpoint(path, false, &damaged);
+    if (!checkpoint) {
+        throw IllegalArgumentException("there is no checkpoint in " + path +
+                                       ": a StreamingContext needs one, or a SparkContext or SparkConf");
+    }
+    if (!define) {
+        throw UnsupportedOperationException(
+            "the checkpoint in " + path +
+            " holds no functions: pass the function that builds the streams as the last "
+            "argument, or use StreamingContext::getOrCreate");
+    }
+    const detail::ParallelismScope parallelism(checkpoint->defaultParallelism);
+    if (!sparkContext) sparkContext.emplace(SparkConf().setAll(checkpoint->conf));
+    StreamingContext ssc(*std::move(sparkContext), checkpoint->batchDuration);
+    define(ssc);
+    ssc.owner()->core()->recover(*std::move(checkpoint), path, std::move(damaged));
+    return ssc.owner();
 }
 
 SparkConf makeConf(const std::string& master, const std::string& appName, const std::string& sparkHome,
@@ -36,6 +66,12 @@ StreamingContext::StreamingContext(const std::string& master, const std::string&
                                    const std::string& sparkHome, const std::vector<std::string>&,
                                    const std::map<std::string, std::string>& environment)
     : StreamingContext(makeConf(master, appName, sparkHome, environment), batchDuration) {}
+
+StreamingContext::StreamingContext(const std::string& checkpointPath, const Define& define)
+    : StreamingContext(recoverOwner(checkpointPath, std::nullopt, define)) {}
+
+StreamingContext::StreamingContext(const std::string& checkpointPath, SparkContext sparkContext, const Define& define)
+    : StreamingContext(recoverOwner(checkpointPath, std::move(sparkContext), define)) {}
 
 detail::StreamingCore& StreamingContext::core() const {
     return *owner_->core();
@@ -85,6 +121,15 @@ void StreamingContext::stop(bool stopSparkContext, bool stopGracefully) {
     core().stop(stopSparkContext, stopGracefully);
 }
 
+void StreamingContext::replay(Time batchTime) {
+    core().replay(batchTime);
+}
+
+CheckpointCounters StreamingContext::checkpointCounters() const {
+    const auto& counters = core().checkpointCounts;
+    return {counters.written, counters.failed, counters.damaged};
+}
+
 void StreamingContext::addStreamingListener(std::shared_ptr<StreamingListener> listener) {
     core().listenerBus.addListener(std::move(listener));
 }
@@ -106,9 +151,16 @@ StreamingContext StreamingContext::getActiveOrCreate(const std::function<Streami
 
 StreamingContext StreamingContext::getOrCreate(const std::string& checkpointPath,
                                                const std::function<StreamingContext()>& create, bool createOnError) {
-    auto checkpoint = detail::readNewestCheckpoint(checkpointPath, createOnError);
+    if (!detail::preflightFile().empty()) return create();
+    std::vector<detail::DamagedCheckpoint> damaged;
+    auto checkpoint = detail::readNewestCheckpoint(checkpointPath, createOnError, &damaged);
+    const detail::ParallelismScope parallelism(checkpoint ? checkpoint->defaultParallelism : 0);
     StreamingContext ssc = create();
-    if (checkpoint) ssc.core().recover(*std::move(checkpoint), checkpointPath);
+    if (checkpoint) {
+        ssc.core().recover(*std::move(checkpoint), checkpointPath, std::move(damaged));
+    } else {
+        ssc.core().noteDamaged(std::move(damaged));
+    }
     return ssc;
 }
 

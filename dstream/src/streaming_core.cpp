@@ -1,5 +1,6 @@
 #include "streaming_core.hpp"
 
+#include "preflight.hpp"
 #include "rdd/detail/left_behind.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
@@ -186,11 +187,8 @@ void StreamingCore::start() {
     }
     try {
         graph.validate();
-        localProperties = sparkContext.getLocalProperties();
-        for (const char* key : {"spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"}) {
-            localProperties.erase(key);
-        }
-        localProperties["spark.checkpoint.checkpointAllMarkedAncestors"] = "true";
+        if (!preflightFile().empty()) endInPreflight(*this);
+        setLocalProperties();
         std::map<int, std::shared_ptr<RateController>> controllers;
         for (const auto& input : graph.inputs()) {
             if (auto controller = input->input()->rateController())
@@ -222,6 +220,19 @@ void StreamingCore::start() {
         });
     }
     post(&StreamingListener::onStreamingStarted, StreamingListenerStreamingStarted{clock->getTimeMillis()});
+    for (DamagedCheckpoint& file : damaged_) {
+        post(&StreamingListener::onCheckpointDamaged,
+             StreamingListenerCheckpointDamaged{std::move(file.path), std::move(file.reason)});
+    }
+    damaged_.clear();
+}
+
+void StreamingCore::setLocalProperties() {
+    localProperties = sparkContext.getLocalProperties();
+    for (const char* key : {"spark.jobGroup.id", "spark.job.description", "spark.job.interruptOnCancel"}) {
+        localProperties.erase(key);
+    }
+    localProperties["spark.checkpoint.checkpointAllMarkedAncestors"] = "true";
 }
 
 void StreamingCore::warnOfSettingsWithoutEffect() const {
@@ -309,7 +320,7 @@ void StreamingCore::checkCanAddStreams() const {
 }
 
 void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
-    if (directory) {
+    if (directory && preflightFile().empty()) {
         directory = std::filesystem::weakly_canonical(std::filesystem::absolute(*directory)).string();
         posixFs().makeDurableDirectories(*directory);
         sparkContext.setCheckpointDir(*directory);
@@ -318,8 +329,27 @@ void StreamingCore::setCheckpointDir(std::optional<std::string> directory) {
     checkpointDir_ = std::move(directory);
 }
 
-void StreamingCore::recover(StreamingCheckpoint checkpoint, const std::string& directory) {
+void StreamingCore::noteDamaged(std::vector<DamagedCheckpoint> damaged) {
+    checkpointCounts.damaged += static_cast<int64_t>(damaged.size());
+    damaged_ = std::move(damaged);
+}
+
+void StreamingCore::replay(Time batchTime) {
+    std::lock_guard lifecycle(lifecycleMutex_);
+    if (state() != StreamingContextState::INITIALIZED || !recovered) {
+        throw IllegalStateException(
+            "replay needs a context from getOrCreate that found a checkpoint and has not been started; this one " +
+            std::string(state() == StreamingContextState::INITIALIZED ? "has no checkpoint" : "has been started"));
+    }
+    graph.validate();
+    setLocalProperties();
+    jobGenerator.replay(*recovered, batchTime);
+}
+
+void StreamingCore::recover(StreamingCheckpoint checkpoint, const std::string& directory,
+                            std::vector<DamagedCheckpoint> damaged) {
     checkCanAddStreams();
+    noteDamaged(std::move(damaged));
     if (checkpoint.batchDuration != batchDuration) {
         throw SparkException("the checkpoint in " + directory + " was written with batches of " +
                              checkpoint.batchDuration.toString() + ", and the program makes some of " +

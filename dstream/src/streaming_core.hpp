@@ -16,6 +16,7 @@
 #include "shutdown_signals.hpp"
 #include "streaming_checkpoint.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -84,7 +85,15 @@ public:
     /// Makes `start` go on from a checkpoint of `directory`, where checkpoints are written from now on too.
     /// @throws SparkException  when its batch duration is another one
     /// @throws IllegalStateException  when the context has been started
-    void recover(StreamingCheckpoint checkpoint, const std::string& directory);
+    void recover(StreamingCheckpoint checkpoint, const std::string& directory, std::vector<DamagedCheckpoint> damaged);
+    /// Counts checkpoints that were set aside; listeners hear of them once the context has started.
+    void noteDamaged(std::vector<DamagedCheckpoint> damaged);
+    /// See StreamingContext::replay.
+    void replay(Time batchTime);
+
+    /// dstream.checkpoint.allowDroppedState and dstream.checkpoint.allowNewState
+    bool allowDroppedState() const { return conf.getBoolean("dstream.checkpoint.allowDroppedState", false); }
+    bool allowNewState() const { return conf.getBoolean("dstream.checkpoint.allowNewState", false); }
 
     /// Keeps `error` for awaitTermination and logs it.
     void reportError(const std::string& what, std::exception_ptr error);
@@ -116,6 +125,10 @@ public:
     std::unique_ptr<CheckpointService> checkpoints;
     /// What start goes on from; null on a first start and once started.
     std::unique_ptr<StreamingCheckpoint> recovered;
+    /// Behind CheckpointCounters.
+    struct {
+        std::atomic<int64_t> written{0}, failed{0}, damaged{0};
+    } checkpointCounts;
     JobScheduler jobScheduler;
     JobGenerator jobGenerator;
     testkit::ManualClock testClock{*this};
@@ -128,9 +141,11 @@ private:
     void receiverStopped(const ReceiverInfo& info) override;
     void stopServices(bool graceful);
     void warnOfSettingsWithoutEffect() const;
+    void setLocalProperties();
 
     std::weak_ptr<StreamingOwner> owner_;
     std::unique_ptr<ShutdownSignals> signals_;
+    std::vector<DamagedCheckpoint> damaged_;  // until they are posted
     std::mutex lifecycleMutex_;
     mutable std::mutex stateMutex_;  // guards the fields below
     StreamingContextState state_ = StreamingContextState::INITIALIZED;

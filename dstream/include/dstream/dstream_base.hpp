@@ -4,6 +4,7 @@
 #include "rdd/storage_level.hpp"
 #include "rdd/time.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -37,6 +38,8 @@ public:
     virtual void stop() = 0;
     /// Follows the batches' pace when backpressure is on; null for streams without one.
     virtual std::shared_ptr<RateController> rateController() const { return nullptr; }
+    /// True when the RDD of a past batch can be made before `start`, see StreamingContext::replay.
+    virtual bool isReplayable() const { return true; }
 };
 
 /// The RDD that a stream generated for one batch, without its type.
@@ -51,7 +54,16 @@ using GeneratedRddPtr = std::shared_ptr<const GeneratedRdd>;
 struct RddCheckpoint {
     std::string directory;
     int numPartitions = 0;
-    bool placedByHash = false;  // each key by its PlacementHash modulo numPartitions
+    bool placedByHash = false;         // each key by its PlacementHash modulo numPartitions
+    std::vector<std::string> bases{};  // checkpoints that this one adds to, oldest first
+};
+
+/// One of a stream's RDDs whose checkpoint is to be written.
+struct DueRddCheckpoint {
+    Time time;
+    std::shared_ptr<RddBase> rdd;
+    std::vector<std::string> bases;  // those that it adds to
+    std::optional<std::size_t> op;   // the operator's place in the checkpoint; absent for what is not restored
 };
 
 /// One output operation of one batch, ready to run on a job thread.
@@ -146,6 +158,10 @@ protected:
     virtual detail::GeneratedRddPtr computeRdd(Time time) = 0;
     /// Makes an RDD of what a checkpoint holds; only for streams that must checkpoint.
     virtual detail::GeneratedRddPtr readRddCheckpoint(const detail::RddCheckpoint& from);
+    /// The checkpoints that the one due for `time` adds to, oldest first; and the call when it is durable. Generator's
+    /// thread only.
+    virtual std::vector<std::string> checkpointBases(Time) const { return {}; }
+    virtual void checkpointed(Time, const detail::RddCheckpoint&) {}
     /// Called for each generated RDD that is dropped while `spark.streaming.unpersist` is on: drops its cached blocks.
     virtual void forget(Time time, RddBase& rdd);
     /// True for a time after zero time and on the slide's grid.
@@ -162,6 +178,13 @@ private:
     void initialize(Time zeroTime);
     /// The RDDs that a restart goes on from: those in memory that are checkpointed, else the last ones there were.
     const std::map<Time, detail::RddCheckpoint>& updateRddCheckpoints();
+    /// The newest RDD up to `upTo` that is to be checkpointed, unless that has been done.
+    std::optional<detail::DueRddCheckpoint> dueRddCheckpoint(Time upTo);
+    /// The time of the newest RDD that is there and not newer than `time`; when there is none, the time before its
+    /// first.
+    Time newestRddUpTo(Time time) const;
+    /// Makes the stream have no RDD up to `time`: its state begins empty after it.
+    void beginAfter(Time time) { beginsAfter_ = time; }
     void restoreRddCheckpoints(const std::map<Time, detail::RddCheckpoint>& checkpoints);
     /// Makes the RDDs of the times before `time` that are missing, oldest first, so that no recursion goes back to
     /// them.
@@ -172,11 +195,13 @@ private:
     Parents parents_;
     const CallSite creationSite_;
     const Duration slideDuration_;
-    int depth_ = 0;  // longest path to an input
+    int number_ = 0;  // streams of a context are counted as they are made, parents before children
+    int depth_ = 0;   // longest path to an input
     StorageLevel storageLevel_;
     std::optional<Duration> checkpointDuration_;
     std::optional<Duration> rememberDuration_;
     std::optional<Time> zeroTime_;
+    std::optional<Time> beginsAfter_;
     std::string name_;
     std::string uid_;
     std::map<Time, detail::GeneratedRddPtr> generatedRdds_;

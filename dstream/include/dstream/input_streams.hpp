@@ -250,6 +250,7 @@ public:
 
     void start() override { source_.attach(this->context(), receiver_); }
     std::shared_ptr<RateController> rateController() const override { return source_.rateController(); }
+    bool isReplayable() const override { return false; }
 
 private:
     std::optional<R> compute(Time time) override {

@@ -47,7 +47,20 @@ struct StateRecord {
     using Table = VersionedTable<K, S>;
     using Outputs = ChunkList<Out>;
 
+    /// What a checkpoint has of a state that is read on top of an older one.
+    struct Changes {
+        int64_t from = 0;  // the version that they change
+        int64_t to = 0;
+        std::vector<K> keys;  // set to these states
+        std::vector<S> states;
+        std::vector<int64_t> times;
+        std::vector<K> removed;
+        std::shared_ptr<const Outputs> outputs;
+    };
+
     typename Table::VersionPtr version;
+    typename Table::VersionPtr base;  // a checkpoint is written as the changes since this version; null: as a whole
+    std::shared_ptr<const Changes> changes;  // as read from such a checkpoint, without a version
     const Outputs& outputs() const { return *static_cast<const Outputs*>(version->outputs().get()); }
 };
 
@@ -64,6 +77,28 @@ public:
     typename Table::Ptr table(int partition) const {
         const std::lock_guard lock(mutex_);
         return tables_[static_cast<std::size_t>(partition)];
+    }
+    /// Keeps the versions of a batch that is about to be written, for its checkpoint.
+    void keep(int64_t number) {
+        const std::lock_guard lock(mutex_);
+        kept_.emplace(number, std::vector<VersionPtr>());
+    }
+    /// Makes the versions kept of a batch what later checkpoints add to, and lets go of older ones. False when there
+    /// are none.
+    bool makeBase(int64_t number) {
+        std::map<int64_t, std::vector<VersionPtr>> old;  // let go after the lock
+        std::vector<VersionPtr> before;
+        const std::lock_guard lock(mutex_);
+        before = std::exchange(base_, {});
+        baseNumber_ = number;
+        if (const auto found = kept_.find(number); found != kept_.end()) base_ = std::move(found->second);
+        while (!kept_.empty() && kept_.begin()->first <= number) old.insert(kept_.extract(kept_.begin()));
+        return !base_.empty();
+    }
+    /// The version that the checkpoint of a partition adds to; null when it is another batch's by now.
+    VersionPtr base(int64_t number, int partition) const {
+        const std::lock_guard lock(mutex_);
+        return base_.empty() || baseNumber_ != number ? nullptr : base_[static_cast<std::size_t>(partition)];
     }
     /// The newest batch that has been written in all partitions; empty before the first.
     std::vector<VersionPtr> latest() const {
@@ -82,6 +117,7 @@ public:
         row.resize(tables_.size());
         row[static_cast<std::size_t>(partition)] = version;
         if (std::find(row.begin(), row.end(), nullptr) == row.end()) {
+            if (const auto kept = kept_.find(number); kept != kept_.end()) kept->second = row;
             old = std::exchange(latest_, std::move(row));
             written_.erase(written_.begin(), written_.upper_bound(number));
         } else if (written_.size() > kUnfinished) {
@@ -96,6 +132,9 @@ private:
     mutable std::mutex mutex_;  // guards the fields below; before the tables' own
     std::vector<typename Table::Ptr> tables_;
     std::map<int64_t, std::vector<VersionPtr>> written_;  // batches that lack partitions, the newest few
+    std::map<int64_t, std::vector<VersionPtr>> kept_;  // of batches whose checkpoint is due; empty until all is written
+    std::vector<VersionPtr> base_;                     // of the newest checkpoint
+    int64_t baseNumber_ = 0;
     std::vector<VersionPtr> latest_;
 };
 
@@ -116,6 +155,8 @@ public:
         Time timeBefore;
         Time time;
         bool timed = false;
+        std::optional<int64_t> base{};     // the batch whose checkpoint that of this batch adds to
+        std::vector<std::string> bases{};  // the directories of that one
     };
 
 protected:
@@ -127,7 +168,9 @@ protected:
           before_(place.before.get()),
           timeBefore_(place.timeBefore),
           time_(place.time),
-          timed_(place.timed) {}
+          timed_(place.timed),
+          base_(place.base),
+          bases_(std::move(place.bases)) {}
 
     Time time() const { return time_; }
 
@@ -149,7 +192,7 @@ private:
     int doNumPartitions() const final { return this->partitioner()->numPartitions(); }
     CursorPtr<Record> doCompute(int partition, TaskContext& context) const final {
         Array<Record> one;
-        one.push_back(Record{versionOf(partition, context)});
+        one.push_back(Record{versionOf(partition, context), base_ ? live_->base(*base_, partition) : nullptr, nullptr});
         return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
     }
 
@@ -196,7 +239,11 @@ private:
     const RddNode<Record>* const before_;
     const Time timeBefore_;
     const Time time_;
+    std::shared_ptr<RddBase> makeCheckpointRdd(const std::string& directory) const final;
+
     const bool timed_;
+    const std::optional<int64_t> base_;
+    const std::vector<std::string> bases_;
 };
 
 /// Calls `f(chunk)` for all chunks of a partition.
@@ -679,24 +726,30 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
         };
         for (const Record& record : records) {
             out.i64(record.version->number());
-            out.u8(record.version->table()->isTimed());
+            const bool adds = record.base && record.base->table() == record.version->table();
+            out.u8(static_cast<uint8_t>((record.version->table()->isTimed() ? kTimed : 0) | (adds ? kAdds : 0)));
+            if (adds) {
+                writeChanges(out, record);
+                continue;
+            }
             for (std::size_t position = 0; record.version->read(position, kPiece, take);) {
                 if (keys.size() < kPiece / 2) continue;
                 writePiece(out, keys, states, times);
             }
             writePiece(out, keys, states, times);
             out.u8(0);
-            for (const auto& chunk : record.outputs().chunks()) {
-                out.u8(1);
-                Codec<Out>::write(out, std::span<const Out>(chunk.data(), chunk.size()));
-            }
-            out.u8(0);
+            writeOutputs(out, record);
         }
     }
     static void read(ByteReader& in, std::vector<Record>& records) {
         for (uint64_t left = in.u64(); left > 0; --left) {
             const int64_t number = in.i64();
-            auto table = Table::make(in.u8() != 0);
+            const uint8_t flags = in.u8();
+            if ((flags & kAdds) != 0) {
+                records.push_back(readChanges(in, number));
+                continue;
+            }
+            auto table = Table::make((flags & kTimed) != 0);
             auto attempt = table->begin(std::nullopt, number);
             while (in.u8() != 0) {
                 std::vector<K> keys;
@@ -705,25 +758,74 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
                 Codec<K>::read(in, keys);
                 Codec<S>::read(in, states);
                 Codec<int64_t>::read(in, times);
-                if (keys.size() != states.size() || keys.size() != times.size()) {
-                    throw SparkException("a state record must have as many states and times as keys: " +
-                                         std::to_string(keys.size()) + " keys, " + std::to_string(states.size()) +
-                                         " states, " + std::to_string(times.size()) + " times");
-                }
+                checkSizes(keys, states, times);
                 attempt->load(keys, states, times);
             }
-            auto outputs = std::make_shared<detail::ChunkList<Out>>();
-            while (in.u8() != 0) {
-                std::vector<Out> chunk;
-                Codec<Out>::read(in, chunk);
-                for (auto&& element : chunk) outputs->push_back(std::move(element));
-            }
-            records.push_back(Record{attempt->commit(std::move(outputs))});
+            records.push_back(Record{attempt->commit(readOutputs(in)), nullptr, nullptr});
         }
     }
 
 private:
     static constexpr std::size_t kPiece = 65536;
+    static constexpr uint8_t kTimed = 1;
+    static constexpr uint8_t kAdds = 2;
+
+    static void writeOutputs(ByteWriter& out, const Record& record) {
+        for (const auto& chunk : record.outputs().chunks()) {
+            out.u8(1);
+            Codec<Out>::write(out, std::span<const Out>(chunk.data(), chunk.size()));
+        }
+        out.u8(0);
+    }
+    static std::shared_ptr<const detail::ChunkList<Out>> readOutputs(ByteReader& in) {
+        auto outputs = std::make_shared<detail::ChunkList<Out>>();
+        while (in.u8() != 0) {
+            std::vector<Out> chunk;
+            Codec<Out>::read(in, chunk);
+            for (auto&& element : chunk) outputs->push_back(std::move(element));
+        }
+        return outputs;
+    }
+
+    static void writeChanges(ByteWriter& out, const Record& record) {
+        std::vector<K> keys, removed;
+        std::vector<S> states;
+        std::vector<int64_t> times;
+        record.version->readChangesSince(*record.base, [&](const K& key, const S* state, int64_t time) {
+            if (state == nullptr) {
+                removed.push_back(key);
+                return;
+            }
+            keys.push_back(key);
+            states.push_back(*state);
+            times.push_back(time);
+        });
+        out.i64(record.base->number());
+        Codec<K>::write(out, keys);
+        Codec<S>::write(out, states);
+        Codec<int64_t>::write(out, times);
+        Codec<K>::write(out, removed);
+        writeOutputs(out, record);
+    }
+    static Record readChanges(ByteReader& in, int64_t number) {
+        auto changes = std::make_shared<typename Record::Changes>();
+        changes->from = in.i64();
+        changes->to = number;
+        Codec<K>::read(in, changes->keys);
+        Codec<S>::read(in, changes->states);
+        Codec<int64_t>::read(in, changes->times);
+        Codec<K>::read(in, changes->removed);
+        checkSizes(changes->keys, changes->states, changes->times);
+        changes->outputs = readOutputs(in);
+        return Record{nullptr, nullptr, std::move(changes)};
+    }
+    static void checkSizes(const std::vector<K>& keys, const std::vector<S>& states,
+                           const std::vector<int64_t>& times) {
+        if (keys.size() == states.size() && keys.size() == times.size()) return;
+        throw SparkException(
+            "a state record must have as many states and times as keys: " + std::to_string(keys.size()) + " keys, " +
+            std::to_string(states.size()) + " states, " + std::to_string(times.size()) + " times");
+    }
 
     static void writePiece(ByteWriter& out, std::vector<K>& keys, std::vector<S>& states, std::vector<int64_t>& times) {
         if (keys.empty()) return;
@@ -741,7 +843,51 @@ private:
 
 namespace dstream::detail {
 
-/// A state checkpoint that was written with another number of partitions: each partition takes its keys from all files.
+/// Reads one part of a checkpoint of a state: its file, and those that it adds to.
+template <class Record>
+Record readStatePart(const RddCheckpoint& from, int part) {
+    const auto read = [&](const std::string& directory) {
+        const BlockPtr block = readBlockFile(directory, part, *blockCodecFor<Record>());
+        const auto& records = static_cast<const VectorBlock<Record>&>(*block).elements();
+        DSTREAM_CHECK(records.size() == 1, "a partition of state is one record");
+        return records.front();
+    };
+    Record newest = read(from.directory);
+    std::vector<std::shared_ptr<const typename Record::Changes>> changes;
+    for (auto base = from.bases.rbegin(); newest.changes; ++base) {
+        changes.push_back(std::move(newest.changes));
+        if (base == from.bases.rend()) {
+            throw SparkException("the state in " + from.directory + " adds to one of batch " +
+                                 std::to_string(changes.back()->from) + " ms, which its checkpoint does not name");
+        }
+        newest = read(*base);
+        const int64_t found = newest.version ? newest.version->number() : newest.changes->to;
+        if (found != changes.back()->from) {
+            throw SparkException("the state in " + from.directory + " adds to one of batch " +
+                                 std::to_string(changes.back()->from) + " ms, but " + *base + " is of batch " +
+                                 std::to_string(found) + " ms");
+        }
+    }
+    for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+        const auto& next = **change;
+        const auto table = newest.version->table();
+        auto attempt = table->begin(next.from, next.to);
+        DSTREAM_CHECK(attempt.has_value(), "a state that was read is nobody else's");
+        auto states = next.states;
+        attempt->load(next.keys, states, next.times);
+        attempt->update(
+            next.removed.size(), [&](std::size_t i) -> const auto& { return next.removed[i]; },
+            [](std::size_t, auto& state) {
+                state.reset();
+                return true;
+            });
+        newest.version = attempt->commit(next.outputs);
+    }
+    return newest;
+}
+
+/// A state checkpoint that consists of several, or was written with another number of partitions: then each partition
+/// takes its keys from all files.
 template <class K, class S, class Out>
 class ReplacedStateRdd final : public RddNode<StateRecord<K, S, Out>> {
 public:
@@ -769,34 +915,44 @@ private:
             states.push_back(state);
             times.push_back(time);
         };
+        if (placedAlike(from_, placed)) {
+            Array<Record> one;
+            one.push_back(readStatePart<Record>(from_, partition));
+            return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
+        }
         for (int part = 0; part < from_.numPartitions; ++part) {
-            const BlockPtr block = readBlockFile(from_.directory, part, *blockCodecFor<Record>());
-            for (const Record& written : static_cast<const VectorBlock<Record>&>(*block).elements()) {
-                if (!table) {
-                    table = Record::Table::make(written.version->table()->isTimed());
-                    attempt.emplace(*table->begin(std::nullopt, written.version->number()));
-                }
-                for (std::size_t position = 0; written.version->read(position, 1024, take);) {
-                    context.checkCancelled();
-                    attempt->load(keys, states, times);
-                    keys.clear();
-                    states.clear();
-                    times.clear();
-                }
-                if (part % placed.numPartitions() != partition) continue;
-                for (const auto& chunk : written.outputs().chunks()) {
-                    for (const Out& element : chunk) outputs->push_back(element);
-                }
+            const Record written = readStatePart<Record>(from_, part);
+            if (!table) {
+                table = Record::Table::make(written.version->table()->isTimed());
+                attempt.emplace(*table->begin(std::nullopt, written.version->number()));
+            }
+            for (std::size_t position = 0; written.version->read(position, 1024, take);) {
+                context.checkCancelled();
+                attempt->load(keys, states, times);
+                keys.clear();
+                states.clear();
+                times.clear();
+            }
+            if (part % placed.numPartitions() != partition) continue;
+            for (const auto& chunk : written.outputs().chunks()) {
+                for (const Out& element : chunk) outputs->push_back(element);
             }
         }
         DSTREAM_CHECK(attempt.has_value(), "a state checkpoint has at least one record");
         Array<Record> one;
-        one.push_back(Record{attempt->commit(std::move(outputs))});
+        one.push_back(Record{attempt->commit(std::move(outputs)), nullptr, nullptr});
         return std::make_unique<OwnedArrayCursor<Record>>(std::move(one), context.chunkSize());
     }
 
     const RddCheckpoint from_;
 };
+
+template <class K, class S, class Out>
+std::shared_ptr<RddBase> StateRdd<K, S, Out>::makeCheckpointRdd(const std::string& directory) const {
+    return std::make_shared<ReplacedStateRdd<K, S, Out>>(this->context(),
+                                                         RddCheckpoint{directory, this->numPartitions(), true, bases_},
+                                                         *this->partitioner(), this->callSite());
+}
 
 /// The stream behind every stream that keeps state: one record a partition and batch. Its RDDs hold the versions of the
 /// batches that have not completed; those that read them hold what they need longer.
@@ -847,8 +1003,18 @@ protected:
         DStreamBase::persist(StorageLevel::MEMORY_ONLY);
     }
 
-    typename StateRdd<K, S, Out>::Place place(Time time, const std::optional<RDD<Record>>& before, bool timed) const {
-        return {live_, before ? before->node() : nullptr, time - this->slideDuration(), time, timed};
+    typename StateRdd<K, S, Out>::Place place(Time time, const std::optional<RDD<Record>>& before, bool timed) {
+        typename StateRdd<K, S, Out>::Place place{live_, before ? before->node() : nullptr,
+                                                  time - this->slideDuration(), time, timed};
+        if (this->checkpointDuration() && (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration())) {
+            live_->keep(time.milliseconds());
+            if (base_ && baseDirectories_.size() <= kMostBases) {
+                place.base = base_->milliseconds();
+                place.bases = baseDirectories_;
+            }
+            bases_[time] = place.bases;
+        }
+        return place;
     }
     RDD<Record> written(Time time, std::shared_ptr<RddNode<Record>> rdd) {
         written_.emplace_back(time, rdd);
@@ -858,7 +1024,7 @@ protected:
 private:
     GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) final {
         RDD<Record> state = readCheckpointedRdd<Record>(*this, from, partitioner_);
-        if (!placedAlike(from, partitioner_)) {
+        if (!from.bases.empty() || !placedAlike(from, partitioner_)) {
             state = makeRdd<Record>(std::make_shared<ReplacedStateRdd<K, S, Out>>(
                 this->context().sparkContext().core(), from, partitioner_, this->creationSite()));
         }
@@ -866,8 +1032,27 @@ private:
         return std::make_shared<GeneratedRddOf<RDD<Record>>>(std::move(state));
     }
 
+    std::vector<std::string> checkpointBases(Time time) const final {
+        const auto found = bases_.find(time);
+        return found == bases_.end() ? std::vector<std::string>() : found->second;
+    }
+    void checkpointed(Time time, const RddCheckpoint& written) final {
+        bases_.erase(bases_.begin(), bases_.upper_bound(time));
+        base_.reset();
+        if (!live_->makeBase(time.milliseconds())) return;
+        base_ = time;
+        baseDirectories_ = written.bases;
+        baseDirectories_.push_back(written.directory);
+    }
+
+    // Between two checkpoints of all keys there are at most so many of those that have changed.
+    static constexpr std::size_t kMostBases = 9;
+
     const Partitioner partitioner_;
     const std::shared_ptr<LiveState<K, S>> live_;
+    std::optional<Time> base_;                        // the newest checkpoint; the generator's thread, as the next
+    std::vector<std::string> baseDirectories_;        // those it is read from
+    std::map<Time, std::vector<std::string>> bases_;  // of the checkpoints that are due
     std::deque<std::pair<Time, std::weak_ptr<RddBase>>> written_;  // the generator's thread
 };
 

@@ -43,6 +43,13 @@ inline constexpr bool kIsVector<std::vector<T>> = true;
 
 enum class StreamingContextState { INITIALIZED, ACTIVE, STOPPED };
 
+/// What has become of the checkpoints of a context.
+struct CheckpointCounters {
+    int64_t written = 0;
+    int64_t failed = 0;   // could not be written, after three attempts
+    int64_t damaged = 0;  // found by the start and set aside as *.corrupt
+};
+
 /// Where a streaming program begins: makes input streams, starts and stops the batches.
 /// A copyable handle; the copies share one context. When the last one goes the context stops at once; `stop` before is
 /// the clean way. Streams are added from one thread, before `start`; everything else may be called from any thread.
@@ -63,6 +70,17 @@ public:
     StreamingContext(const std::string& master, const std::string& appName, Duration batchDuration,
                      const std::string& sparkHome = "", const std::vector<std::string>& jars = {},
                      const std::map<std::string, std::string>& environment = {});
+
+    /// Goes on from the newest checkpoint that is not damaged, with the settings, the batch duration and the directory
+    /// that it holds; `define` builds the program's streams, as the function given to getOrCreate does.
+    /// @throws IllegalArgumentException  when there is no checkpoint
+    /// @throws SparkException  when none can be read
+    /// @throws UnsupportedOperationException  without `define`: functions cannot be read back from a file
+    explicit StreamingContext(const std::string& checkpointPath,
+                              const std::function<void(const StreamingContext&)>& define = nullptr);
+    /// As above with a SparkContext, whose settings count.
+    StreamingContext(const std::string& checkpointPath, SparkContext sparkContext,
+                     const std::function<void(const StreamingContext&)>& define = nullptr);
 
     SparkContext sparkContext() const;
     Duration batchDuration() const;
@@ -92,6 +110,17 @@ public:
     /// function) it returns at once and the stop goes on behind it.
     /// @throws SparkException  when called by a listener
     void stop(bool stopSparkContext, bool stopGracefully = false);
+
+    /// Runs the output operations of one past batch again, on a context from a checkpoint that has not been started:
+    /// from the input that was recorded for the batch and the state before it. The same bytes come out, whatever the
+    /// number of threads. As often as wanted; the checkpoint stays as it is, and `start` goes on from it as ever.
+    /// @throws IllegalStateException  when the context is not from a checkpoint, or has been started
+    /// @throws IllegalArgumentException  when the checkpoint does not reach back to this batch, naming those it has, or
+    /// the program has a receiver
+    /// @throws SparkException  what the batch throws
+    void replay(Time batchTime);
+
+    CheckpointCounters checkpointCounters() const;
 
     void addStreamingListener(std::shared_ptr<StreamingListener> listener);
     void removeStreamingListener(const std::shared_ptr<StreamingListener>& listener);

@@ -87,6 +87,23 @@ struct StreamingListenerOutputOperationStarted {
 struct StreamingListenerOutputOperationCompleted {
     OutputOperationInfo outputOperationInfo;
 };
+/// The checkpoint of a batch is durable.
+struct StreamingListenerCheckpointWritten {
+    Time batchTime;
+    int64_t sizeBytes;
+    /// Milliseconds that the write took on its own thread.
+    int64_t durationMs;
+};
+/// The checkpoint of a batch could not be written; the batches go on, and a restart would begin at an older one.
+struct StreamingListenerCheckpointFailed {
+    Time batchTime;
+    std::string reason;
+};
+/// A damaged checkpoint was found by the start, and renamed to *.corrupt.
+struct StreamingListenerCheckpointDamaged {
+    std::string path;
+    std::string reason;
+};
 
 /// Is told what happens in a StreamingContext. All callbacks do nothing unless overridden; they run one after the other
 /// on one thread, in the order of the events. A slow listener delays the others, and when 10000 events wait, further
@@ -110,6 +127,9 @@ public:
     virtual void onBatchCompleted(const StreamingListenerBatchCompleted&) {}
     virtual void onOutputOperationStarted(const StreamingListenerOutputOperationStarted&) {}
     virtual void onOutputOperationCompleted(const StreamingListenerOutputOperationCompleted&) {}
+    virtual void onCheckpointWritten(const StreamingListenerCheckpointWritten&) {}
+    virtual void onCheckpointFailed(const StreamingListenerCheckpointFailed&) {}
+    virtual void onCheckpointDamaged(const StreamingListenerCheckpointDamaged&) {}
 };
 
 /// Logs, after every batch, how total delay and processing time of the last batches are distributed.

@@ -1,6 +1,7 @@
 #include "context/context.hpp"
 
 #include "rdd/detail/left_behind.hpp"
+#include "rdd/detail/parallelism_scope.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
@@ -269,11 +270,27 @@ std::shared_ptr<SparkContextCore> Context::handle() {
     return {handle, this};
 }
 
+namespace {
+thread_local int scopedParallelism = 0;
+}
+
+detail::ParallelismScope::ParallelismScope(int parallelism) : before_(scopedParallelism) {
+    if (parallelism > 0) scopedParallelism = parallelism;
+}
+
+detail::ParallelismScope::~ParallelismScope() {
+    scopedParallelism = before_;
+}
+
+int detail::ParallelismScope::current(int otherwise) {
+    return scopedParallelism > 0 ? scopedParallelism : otherwise;
+}
+
 Context::Context(SparkConf conf)
     : conf_(checked(std::move(conf))),
       master_(parseMaster(conf_.get("spark.master"))),
       chunkSize_(chunkSizeOf(conf_)),
-      defaultParallelism_(conf_.getInt("spark.default.parallelism", master_.slots)),
+      defaultParallelism_(conf_.getInt("spark.default.parallelism", detail::ParallelismScope::current(master_.slots))),
       stopTimeout_(conf_.getTimeAsMs("dstream.stop.timeout", "10s")),
       clock_(makeClock(conf_.get("spark.streaming.clock", ""))),
       startTime_(clock_->getTimeMillis()),
@@ -343,7 +360,14 @@ void SparkContextCore::runJob(JobRequest request) {
     const std::shared_ptr<RddBase> rdd = request.rdd;
     submitJob(std::move(request))->wait();
     if (pendingCheckpoints() == 0) return;
-    for (const auto& marked : awaitingCheckpoint(rdd)) marked->doCheckpoint();
+    for (const auto& marked : awaitingCheckpoint(rdd)) {
+        try {
+            marked->doCheckpoint();
+        } catch (...) {
+            if (marked->blockCodec() != nullptr && checkpointDirectory()) marked->markForCheckpoint();
+            throw;
+        }
+    }
 }
 
 std::vector<std::shared_ptr<void>> detail::runJob(const std::shared_ptr<RddBase>& rdd, std::vector<int> partitions,

@@ -1,5 +1,6 @@
 #include "rdd/detail/block_codec.hpp"
 
+#include "rdd/detail/block_file_check.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/failpoint.hpp"
 #include "rdd/file_system.hpp"
@@ -29,6 +30,11 @@ std::shared_ptr<const Block> readBlockFile(const std::string& directory, int par
         metrics->bytesRead += static_cast<int64_t>(bytes.size());
     }
     return block;
+}
+
+void checkBlockFile(const std::string& directory, int partition) {
+    const std::string path = directory + "/" + partName(partition);
+    checkBlock(posixFs().readFile(path), path);
 }
 
 int64_t writeBlockFile(const std::string& directory, int partition, const Block& block, const BlockCodec& codec,

@@ -384,8 +384,12 @@ void RddBase::doCheckpoint() {
     try {
         writeCheckpoint(mark == CheckpointState::kMarkedLocal);
     } catch (...) {
-        const std::lock_guard lock(mutex_);
-        checkpointState_ = mark;
+        // Not tried again by other jobs that come across this RDD: who wants that marks it again.
+        {
+            const std::lock_guard lock(mutex_);
+            checkpointState_ = CheckpointState::kNone;
+        }
+        --context()->pendingCheckpoints();
         throw;
     }
 }

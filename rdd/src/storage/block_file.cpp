@@ -20,6 +20,10 @@ std::vector<std::byte> encodeBlock(const Block& block, const BlockCodec& codec) 
     return encodeFrame(kBlockKind, kSchema, body.view(), FrameCompression::kLz4);
 }
 
+void checkBlock(std::span<const std::byte> frame, const std::string& origin) {
+    (void)decodeFrame(frame, {.kind = kBlockKind, .newestSchema = kSchema}, origin);
+}
+
 BlockPtr decodeBlock(std::span<const std::byte> frame, const BlockCodec& codec, const std::string& origin) {
     FrameExpectation expected;
     expected.kind = kBlockKind;

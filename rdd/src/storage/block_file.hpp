@@ -17,4 +17,8 @@ std::vector<std::byte> encodeBlock(const Block& block, const BlockCodec& codec);
 /// @throws SparkException  naming `origin` and what is wrong
 BlockPtr decodeBlock(std::span<const std::byte> frame, const BlockCodec& codec, const std::string& origin);
 
+/// Checks such a frame without reading its elements.
+/// @throws SparkException  naming `origin` and what is wrong
+void checkBlock(std::span<const std::byte> frame, const std::string& origin);
+
 }  // namespace dstream::detail
