@@ -156,6 +156,8 @@ detail::GeneratedRddPtr DStreamBase::getOrComputeRdd(Time time) {
     if (auto found = generatedRdds_.find(time); found != generatedRdds_.end()) return found->second;
     if (!isTimeValid(time) || (beginsAfter_ && time <= *beginsAfter_)) return nullptr;
     try {
+        // A checkpoint that has become durable since is what the next one adds to.
+        if (checkpointDuration_ && (time - zeroTime()).isMultipleOf(*checkpointDuration_)) updateRddCheckpoints();
         detail::GeneratedRddPtr generated = computeRdd(time);
         if (!generated) return nullptr;
         RddBase& rdd = generated->base();

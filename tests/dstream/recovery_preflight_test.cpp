@@ -105,6 +105,13 @@ TEST_F(RecoveryPreflightTest, DiffReportsAProgramThatDoesNotComeToAStart) {
     EXPECT_THAT(answer.text, HasSubstr("/bin/false did not come to the start of a StreamingContext"));
 }
 
+TEST_F(RecoveryPreflightTest, Row14_AProgramGoesOnFromADirectoryOfAReleasedFormat) {
+    // Written by counting_program after five batches; moved here since.
+    std::filesystem::copy(testsupport::testData("checkpoint_directory_2"), checkpoints(),
+                          std::filesystem::copy_options::recursive);
+    EXPECT_EQ(count(1), "a 6\nb 12\n");
+}
+
 TEST_F(RecoveryPreflightTest, Row16_ASecondProcessOnADirectoryIsRefusedWithThePidOfTheFirst) {
     ChildProcess first({builtProgram("counting_program"), checkpoints(), "2", "hold"});
     ASSERT_EQ(first.readLine(), "running") << first.output();

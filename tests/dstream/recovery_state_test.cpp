@@ -115,7 +115,7 @@ TEST_F(RecoveryStateTest, ADamagedBaseIsDamageOfAllThatAddsToIt) {
     ASSERT_THAT(state.bases, Not(IsEmpty()));
     const std::string part = state.bases.back() + "/part-00001";
     std::filesystem::resize_file(part, std::filesystem::file_size(part) - 1);
-    const Counts recovered = sorted(runOn(1, updated())[Time(13000)]);
+    const Counts recovered = sorted(runOn(2, updated())[Time(13000)]);
     setLogLevel(LogLevel::kWarn);
     std::filesystem::remove_all(checkpoints());
     EXPECT_EQ(recovered, sorted(runOn(13, updated())[Time(13000)]));

@@ -142,7 +142,6 @@ TEST_F(RecoveryTest, NoCutOfACheckpointFileIsTakenForOne) {
     checkpoint.conf = {{"key", "value"}};
     detail::OperatorCheckpoint& op = checkpoint.operators.emplace_back();
     op.id = "batches()";
-    op.rdds[Time(1)] = {"/rdd", 2, true};
     std::filesystem::create_directories(checkpoints());
     for (int64_t time = 1; time <= 2; ++time) {
         checkpoint.time = Time(time);

@@ -1,4 +1,3 @@
-#include "dstream/dstream.hpp"
 #include "fuzz/fuzz.hpp"
 #include "operator_fit.hpp"
 #include "rdd/bytes.hpp"

@@ -78,9 +78,14 @@ public:
         const std::lock_guard lock(mutex_);
         return tables_[static_cast<std::size_t>(partition)];
     }
-    /// Keeps the versions of a batch that is about to be written, for its checkpoint.
+    /// Keeps the versions of a batch that is about to be written, for its checkpoint, and those of one batch before.
+    /// What no checkpoint has come to use by then is let go, with what it would add to.
     void keep(int64_t number) {
+        std::map<int64_t, std::vector<VersionPtr>> old;  // let go after the lock
+        std::vector<VersionPtr> oldBase;
         const std::lock_guard lock(mutex_);
+        while (kept_.size() > 1) old.insert(kept_.extract(kept_.begin()));
+        if (!old.empty()) oldBase = std::exchange(base_, {});
         kept_.emplace(number, std::vector<VersionPtr>());
     }
     /// Makes the versions kept of a batch what later checkpoints add to, and lets go of older ones. False when there
