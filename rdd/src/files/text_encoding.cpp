@@ -54,7 +54,8 @@ TextConverter::TextConverter(const std::string& from, const std::string& to, std
     : from_(from), to_(to), origin_(std::move(origin)) {
     if (isUtf8(from) && isUtf8(to)) return;
     const iconv_t handle = ::iconv_open(to.c_str(), from.c_str());
-    if (handle == reinterpret_cast<iconv_t>(-1)) {
+    // The error as POSIX has it.
+    if (handle == reinterpret_cast<iconv_t>(-1)) {  // NOLINT(performance-no-int-to-ptr)
         throw IllegalArgumentException(
             "expected an encoding that the system knows, as UTF-8, ISO-8859-1 or UTF-16LE, found '" +
             (isUtf8(to) ? from : to) + "'");
