@@ -53,7 +53,8 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
     if (ready_.empty()) return nullptr;
     auto next = ready_.begin();
     if (ready_.size() > 1) {
-        next = std::ranges::min_element(ready_, [this](const auto& a, const auto& b) { return isBefore(*a, *b); });
+        next =
+            std::ranges::min_element(ready_, [this](const auto& a, const auto& b) { return this->isBefore(*a, *b); });
     }
     if (random_) {
         next = ready_.begin() + static_cast<std::ptrdiff_t>((*random_)() % ready_.size());
