@@ -105,9 +105,9 @@ void run() {
         StreamingContext made = testkit::makeContext(Seconds(1), conf);
         made.checkpoint("checkpoint");
         const auto once = [](const std::string& line, std::optional<int>,
-                             State<int>& seen) -> std::optional<std::string> {
-            if (seen.exists()) return std::nullopt;
-            seen.update(1);
+                             State<int>& before) -> std::optional<std::string> {
+            if (before.exists()) return std::nullopt;
+            before.update(1);
             return line;
         };
         const auto lines =
