@@ -993,7 +993,7 @@ public:
     /// The state after that batch as an RDD, which stays what it is.
     RDD<std::pair<K, S>> snapshot(CallSite site) const {
         std::vector<Record> records;
-        for (auto& version : live_->latest()) records.push_back(Record{std::move(version)});
+        for (auto& version : live_->latest()) records.push_back(Record{std::move(version), nullptr, nullptr});
         const auto core = this->context().sparkContext().core();
         return makeRdd<std::pair<K, S>>(std::make_shared<StateReaderRdd<Record, ReadStates<K, S, Out>>>(
             core, std::move(records), "stateSnapshot", site, std::nullopt));
