@@ -5,11 +5,10 @@
 #include <dstream/testkit.hpp>
 
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <stdexcept>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -76,10 +75,9 @@ private:
 /// A directory that is empty to begin with and goes with the object.
 class ScratchDirectory {
 public:
-    ScratchDirectory() {
-        std::string pattern = (std::filesystem::current_path() / "bench-checkpoint.XXXXXX").string();
-        if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make the directory " + pattern);
-        path_ = pattern;
+    ScratchDirectory() : path_(std::filesystem::current_path() / ("bench-checkpoint." + std::to_string(::getpid()))) {
+        std::filesystem::remove_all(path_);
+        std::filesystem::create_directory(path_);
     }
     ~ScratchDirectory() {
         std::error_code ignored;
@@ -90,7 +88,7 @@ public:
     const std::string& path() const { return path_; }
 
 private:
-    std::string path_;
+    const std::string path_;
 };
 
 /// Runs `define(ssc, events, result)`, a program over keyed events that leaves the number to be checked in `result`,

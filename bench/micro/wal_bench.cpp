@@ -17,7 +17,7 @@ constexpr size_t kRecordBytes = 100;
 
 /// A directory on the disk of the working directory; the one for temporary files may have none.
 std::string freshDirectory() {
-    const std::string path = std::filesystem::current_path() / ("wal-bench." + std::to_string(::getpid()));
+    std::string path = std::filesystem::current_path() / ("wal-bench." + std::to_string(::getpid()));
     std::filesystem::remove_all(path);
     return path;
 }
