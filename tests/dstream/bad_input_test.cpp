@@ -1,4 +1,5 @@
 #include "dstream/stream_test.hpp"
+#include "support/captured_log.hpp"
 #include "support/test_files.hpp"
 
 #include <fcntl.h>
@@ -102,11 +103,9 @@ TEST_F(BadInputTest, Row44_StartingTwiceIsAWarningAndAStoppedContextNeverStartsA
     auto ssc = makeContext();
     auto output = testkit::collect(testkit::batches<int>(ssc, {{1}, {2}}));
     ssc.start();
-    std::string log;
-    setLogSink([&](LogLevel, std::string_view, std::string_view text) { log.append(text).append("\n"); });
+    const testsupport::CapturedLog log;
     ssc.start();
-    setLogSink({});
-    EXPECT_THAT(log, HasSubstr("StreamingContext has already been started"));
+    EXPECT_THAT(log.text(), HasSubstr("StreamingContext has already been started"));
     testkit::manualClock(ssc).advance(Seconds(2));
     EXPECT_THAT(output.batch(Time(2000)), ElementsAre(2)) << "it goes on as it was";
     ssc.stop();

@@ -1,13 +1,13 @@
 #include "dstream/stream_test.hpp"
+#include "support/loopback.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <thread>
+#include <tuple>
 #include <unistd.h>
 
 namespace dstream {
@@ -324,15 +324,8 @@ TEST_F(FileStreamTest, TheFilesOfABatchAreItsInputInfo) {
 /// Accepts one connection on the loopback interface and sends a text.
 class TextServer {
 public:
-    explicit TextServer(std::string text) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t length = sizeof(address);
-        EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), length), 0);
-        EXPECT_EQ(::listen(socket_, 1), 0);
-        EXPECT_EQ(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length), 0);
-        port = ntohs(address.sin_port);
+    explicit TextServer(std::string text) {
+        std::tie(socket_, port) = testsupport::listenOnLoopback();
         thread_ = std::jthread([this, text = std::move(text)] {
             const int client = ::accept(socket_, nullptr, nullptr);
             ::send(client, text.data(), text.size(), MSG_NOSIGNAL);
@@ -350,7 +343,7 @@ public:
     Signal allRead;
 
 private:
-    int socket_;
+    int socket_ = -1;
     std::jthread thread_;
 };
 

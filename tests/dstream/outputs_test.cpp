@@ -1,4 +1,5 @@
 #include "dstream/stream_test.hpp"
+#include "support/captured_log.hpp"
 #include "support/test_files.hpp"
 
 #include <algorithm>
@@ -6,7 +7,6 @@
 #include <fstream>
 #include <latch>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -115,33 +115,13 @@ TEST_F(OutputTest, ABatchThatRunsAgainWritesIntoItsDirectoryAndAnotherFileInTheW
 
 // ---- functions that do not return
 
-/// What is logged while it lives.
-class Log {
-public:
-    Log() {
-        setLogSink([this](LogLevel, std::string_view, std::string_view text) {
-            const std::lock_guard lock(mutex_);
-            text_.append(text).append("\n");
-        });
-    }
-    ~Log() { setLogSink({}); }
-    std::string text() const {
-        const std::lock_guard lock(mutex_);
-        return text_;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    std::string text_;
-};
-
 struct Stuck {
     std::latch begun{1};
     std::latch release{1};
 };
 
 TEST_F(OutputTest, AnOutputOperationThatDoesNotReturnDoesNotHoldUpTheStop) {
-    const Log log;
+    const testsupport::CapturedLog log;
     const auto stuck = std::make_shared<Stuck>();
     {
         auto ssc = makeContext(Seconds(1), SparkConf().set("dstream.stop.timeout", "1ms"));
@@ -169,7 +149,7 @@ TEST_F(OutputTest, AnOutputOperationThatDoesNotReturnDoesNotHoldUpTheStop) {
 }
 
 TEST_F(OutputTest, ATransformFunctionThatDoesNotReturnDoesNotHoldUpTheStop) {
-    const Log log;
+    const testsupport::CapturedLog log;
     const auto stuck = std::make_shared<Stuck>();
     {
         auto ssc = makeContext(Seconds(1), SparkConf().set("dstream.stop.timeout", "1ms"));

@@ -1,17 +1,17 @@
 #include "dstream/stream_test.hpp"
 #include "streaming_core.hpp"
+#include "support/loopback.hpp"
 
-#include <arpa/inet.h>
 #include <atomic>
 #include <cstdint>
 #include <istream>
 #include <memory>
 #include <mutex>
-#include <netinet/in.h>
 #include <optional>
 #include <string>
 #include <sys/socket.h>
 #include <thread>
+#include <tuple>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -29,15 +29,8 @@ using ::testing::UnorderedElementsAre;
 /// Accepts one connection on the loopback interface, sends bytes and closes.
 class ByteServer {
 public:
-    explicit ByteServer(std::string bytes) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t length = sizeof(address);
-        EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), length), 0);
-        EXPECT_EQ(::listen(socket_, 1), 0);
-        EXPECT_EQ(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &length), 0);
-        port = ntohs(address.sin_port);
+    explicit ByteServer(std::string bytes) {
+        std::tie(socket_, port) = testsupport::listenOnLoopback();
         thread_ = std::jthread([this, bytes = std::move(bytes)] {
             const int client = ::accept(socket_, nullptr, nullptr);
             ::close(socket_);
@@ -49,7 +42,7 @@ public:
     int port = 0;
 
 private:
-    int socket_;
+    int socket_ = -1;
     std::jthread thread_;
 };
 

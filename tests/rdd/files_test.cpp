@@ -1,6 +1,7 @@
 #include "rdd/file_system.hpp"
 #include "rdd/portable_data_stream.hpp"
 #include "rdd/spark_context.hpp"
+#include "support/captured_log.hpp"
 #include "support/sanitizers.hpp"
 #include "support/spark_context_test.hpp"
 #include "support/this_process.hpp"
@@ -211,12 +212,10 @@ TEST_F(Files, Row32LinksToFilesAreFollowedLoopsFifosAndDevicesAreSkipped) {
     std::filesystem::create_symlink(directory / "d/nothing", directory / "d/dangling");
     std::filesystem::create_symlink("/dev/zero", directory / "d/zero");
     ASSERT_EQ(::mkfifo((directory / "d/fifo").c_str(), 0600), 0);
-    std::string log;
-    setLogSink([&log](LogLevel, std::string_view, std::string_view text) { log.append(text).append("\n"); });
+    const testsupport::CapturedLog log;
     EXPECT_THAT(linesOf(directory / "d"), ElementsAre("a", "a", "newline"));
-    setLogSink({});
     for (const char* name : {"loop", "dangling", "zero", "fifo"})
-        EXPECT_THAT(log, HasSubstr((directory / "d/") + name + " is skipped"));
+        EXPECT_THAT(log.text(), HasSubstr((directory / "d/") + name + " is skipped"));
     EXPECT_THAT(linesOf(directory / "d/with\nnewline, comma"), ElementsAre("newline"));
     EXPECT_THAT(errorOf([&] { linesOf(directory / "d/fifo"); }), HasSubstr("Not a file"));
 }

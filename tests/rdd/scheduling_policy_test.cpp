@@ -1,7 +1,7 @@
 #include "rdd/clock.hpp"
-#include "rdd/log.hpp"
 #include "rdd/spark_context.hpp"
 #include "scheduler/fair_pools.hpp"
+#include "support/captured_log.hpp"
 #include "support/errors.hpp"
 #include "support/test_files.hpp"
 
@@ -47,26 +47,6 @@ std::vector<int> numbers(int count) {
     return all;
 }
 
-/// What is logged while it lives.
-class Log {
-public:
-    Log() {
-        setLogSink([this](LogLevel, std::string_view, std::string_view text) {
-            const std::lock_guard lock(mutex_);
-            text_.append(text).append("\n");
-        });
-    }
-    ~Log() { setLogSink({}); }
-    std::string text() const {
-        const std::lock_guard lock(mutex_);
-        return text_;
-    }
-
-private:
-    mutable std::mutex mutex_;
-    std::string text_;
-};
-
 // ---- the allocation file
 
 TEST(FairPoolsTest, PoolsAreReadWithTheirDefaults) {
@@ -95,7 +75,7 @@ TEST(FairPoolsTest, PoolsAreReadWithTheirDefaults) {
 }
 
 TEST(FairPoolsTest, AValueWithoutSenseStaysAtItsDefaultWithAWarning) {
-    const Log log;
+    const testsupport::CapturedLog log;
     const auto pools = parseFairPools(
         "<allocations><pool name=\"p\"><schedulingMode>LIFO</schedulingMode><weight>0</weight><minShare>two</minShare>"
         "</pool></allocations>",
@@ -337,7 +317,7 @@ TEST(StopTest, ATaskThatWaitsForItsInterruptionEndsWithItsJob) {
 }
 
 TEST(StopTest, ATaskThatDoesNotEndIsNamedAndLeftBehind) {
-    const Log log;
+    const testsupport::CapturedLog log;
     auto release = std::make_shared<std::latch>(1);
     auto running = std::make_shared<std::latch>(1);
     std::optional<FutureAction<void>> job;
