@@ -30,6 +30,11 @@ void ManualClock::advance(Duration duration) {
     clock.setTime(target.milliseconds());
 }
 
+bool ManualClock::awaitTimer() {
+    const Time next = now().floor(core_.batchDuration, core_.graph.zeroTime().value_or(Time(0))) + core_.batchDuration;
+    return static_cast<dstream::ManualClock&>(*core_.clock).waitUntilWaiting(next.milliseconds());
+}
+
 ManualClock& manualClock(const StreamingContext& ssc) {
     auto& core = *ssc.owner()->core();
     if (!dynamic_cast<dstream::ManualClock*>(core.clock.get())) {

@@ -162,11 +162,14 @@ private:
 };
 
 MaybeValue Script::stopGraceful(const Step&) {
+    auto& clock = dstream::testkit::manualClock(*ssc_);
+    // A timer that is stopped before it waits for the next tick would fire once, not twice.
+    if (!clock.awaitTimer()) throw CaseError("the timer of the context does not wait for a tick");
     auto stopping = std::async(std::launch::async, [this] { ssc_->stop(false, true); });
     // The stop waits for ticks of the clock: advance() returns when the batch of the tick has completed.
     for (int i = 0; i < 2; ++i) {
         stopping.wait_for(std::chrono::milliseconds(400));
-        dstream::testkit::manualClock(*ssc_).advance(batch_);
+        clock.advance(batch_);
     }
     stopping.get();
     return std::nullopt;

@@ -32,6 +32,9 @@ public:
     /// successful or failed. While nothing is started it just moves the clock; when the context stops meanwhile it
     /// returns. Not to be called by the context's own threads; calls of several threads take turns.
     void advance(Duration duration);
+    /// Blocks until the timer of the started context waits for its next tick: a graceful stop from then on completes
+    /// the batch of that tick and the one after it. False when it does not within 10 seconds.
+    bool awaitTimer();
 
 private:
     std::mutex turn_;
