@@ -65,6 +65,15 @@ void DStreamGraph::claimUid(const std::string& uid) {
     }
 }
 
+void DStreamGraph::claimSinkOperation(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    if (!sinkOperations_.insert(name).second) {
+        throw IllegalArgumentException(
+            "saveToSink(\"" + name +
+            "\") is there already; a sink tells outputs apart by this name, so they must differ");
+    }
+}
+
 void DStreamGraph::validate() const {
     std::lock_guard lock(mutex_);
     if (outputs_.empty()) {

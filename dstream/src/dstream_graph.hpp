@@ -31,6 +31,8 @@ public:
     void remember(Duration duration);
     /// @throws IllegalArgumentException  when an operator has this id already
     void claimUid(const std::string& uid);
+    /// @throws IllegalArgumentException  when another output writes under this name
+    void claimSinkOperation(const std::string& name);
 
     /// @throws IllegalArgumentException  when there is nothing to execute
     void validate() const;
@@ -97,6 +99,7 @@ private:
     std::vector<std::shared_ptr<DStreamBase>> outputs_;
     std::optional<Duration> rememberDuration_;
     std::set<std::string> uids_;
+    std::set<std::string> sinkOperations_;
     bool inputsStarted_ = false;
 };
 

@@ -78,4 +78,10 @@ std::string batchFileName(const std::string& prefix, const std::string& suffix, 
     return name;
 }
 
+void claimSinkOperation(const StreamingContext& context, const std::string& name, bool hasSink) {
+    require(!name.empty(), "saveToSink needs a name for the operation, which the sink keeps; found none");
+    require(hasSink, "saveToSink(\"" + name + "\") needs a sink, found a null pointer");
+    context.owner()->core()->graph.claimSinkOperation(name);
+}
+
 }  // namespace dstream::detail

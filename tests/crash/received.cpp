@@ -3,6 +3,7 @@
 //   crash_received DIR             receives it into the working directory, going on from a kill
 // The source keeps a position, which moves when a line was stored; a kill in between brings the line a second time.
 // Keyed state lets each through once.
+#include "dstream/file_sink.hpp"
 #include "dstream/testkit.hpp"
 #include "rdd/file_system.hpp"
 
@@ -115,7 +116,7 @@ void run() {
                 .map([](const std::string& line) { return std::pair(line, 1); })
                 .mapWithState(StateSpec<std::string, int, int, std::string>::function(once).numPartitions(2));
         lines.checkpoint(Seconds(3));
-        lines.saveAsTextFiles("sink/out");
+        lines.saveToSink("lines", std::make_shared<TextFileSink>("sink/out"));
         lines.stateSnapshots().foreachRDD([seen](const auto& states) { *seen = states.count(); });
         return made;
     });

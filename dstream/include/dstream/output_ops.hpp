@@ -1,8 +1,10 @@
 #pragma once
 
 #include "dstream/stream_node.hpp"
+#include "dstream/transactional_sink.hpp"
 #include "rdd/to_text.hpp"
 
+#include <memory>
 #include <source_location>
 #include <string>
 #include <utility>
@@ -31,6 +33,8 @@ extern template void printFirst(const RDD<std::pair<std::string, int64_t>>&, int
 
 /// "prefix-TIME.suffix", without prefix "TIME.suffix", without suffix no dot.
 std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time);
+/// @throws IllegalArgumentException  for an empty name, one that another output of the context has, or no sink
+void claimSinkOperation(const StreamingContext& context, const std::string& name, bool hasSink);
 
 /// The output operations. Each is registered with the context; within a batch they run in that order, on a job thread.
 /// All throw IllegalStateException once the context has been started.
@@ -67,6 +71,19 @@ public:
         addOutput(self().nodeAs(), "saveAsObjectFiles", CallSite::from(where),
                   [prefix, suffix, where](const auto& rdd, Time time) {
                       rdd.saveAsObjectFile(batchFileName(prefix, suffix, time), where);
+                  });
+    }
+    /// Writes each batch, empty ones too, through a TransactionalSink that takes elements of this type: once, however
+    /// often a batch or one of its tasks runs.
+    /// @param operation  names the output in the sink; keep it when the program changes
+    /// @throws IllegalArgumentException  when another output of the context has this name
+    template <class Sink>
+    void saveToSink(const std::string& operation, const std::shared_ptr<Sink>& sink,
+                    Where where = Where::current()) const {
+        claimSinkOperation(self().node()->context(), operation, sink != nullptr);
+        addOutput(self().nodeAs(), "saveToSink", CallSite::from(where),
+                  [operation, sink, where](const auto& rdd, Time time) {
+                      dstream::saveToSink(rdd, time, operation, sink, where);
                   });
     }
 };
