@@ -1,4 +1,4 @@
-# Install rules: find_package(dstream) gives dstream::rdd, dstream::receivers and dstream::streaming.
+# Install rules: find_package(dstream) gives dstream::rdd, dstream::receivers, dstream::streaming and the connectors.
 
 include(CMakePackageConfigHelpers)
 

@@ -1,9 +1,10 @@
 // What the crash kit kills to test received data:
 //   crash_received --prepare DIR   writes to DIR/ledger what must come out
 //   crash_received DIR             receives it into the working directory, going on from a kill
+//   crash_received --rows          prints the rows of the database in the working directory
 // The source keeps a position, which moves when a line was stored; a kill in between brings the line a second time.
-// Keyed state lets each through once.
-#include "dstream/file_sink.hpp"
+// State counts each line, and its first arrival goes into a text file and into a SQLite database.
+#include "connectors/sqlite/sqlite_sink.hpp"
 #include "dstream/testkit.hpp"
 #include "rdd/file_system.hpp"
 
@@ -17,6 +18,8 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <sqlite3.h>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -30,6 +33,7 @@ namespace {
 
 constexpr int kLines = 24;
 constexpr int kLinesPerBatch = 3;
+constexpr const char* kDatabase = "rows.db";
 
 std::string lineOf(int number) {
     return "line " + std::to_string(number);
@@ -105,19 +109,27 @@ void run() {
         conf.set("spark.local.dir", "scratch").set("spark.streaming.receiver.writeAheadLog.enable", "true");
         StreamingContext made = testkit::makeContext(Seconds(1), conf);
         made.checkpoint("checkpoint");
-        const auto once = [](const std::string& line, std::optional<int>,
-                             State<int>& before) -> std::optional<std::string> {
-            if (before.exists()) return std::nullopt;
-            before.update(1);
-            return line;
+        using Count = std::pair<std::string, int>;
+        const auto countUp = [](const std::string& line, std::optional<int> one, State<int>& count) {
+            count.update(count.getOption().value_or(0) + one.value_or(0));
+            return Count(line, count.get());
         };
-        const auto lines =
+        const auto counts =
             made.receiverStream<std::string>(std::make_shared<Source>(turns))
-                .map([](const std::string& line) { return std::pair(line, 1); })
-                .mapWithState(StateSpec<std::string, int, int, std::string>::function(once).numPartitions(2));
-        lines.checkpoint(Seconds(3));
-        lines.saveToSink("lines", std::make_shared<TextFileSink>("sink/out"));
-        lines.stateSnapshots().foreachRDD([seen](const auto& states) { *seen = states.count(); });
+                .map([](const std::string& line) { return Count(line, 1); })
+                .mapWithState(StateSpec<std::string, int, int, Count>::function(countUp).numPartitions(2));
+        counts.checkpoint(Seconds(3));
+        const auto first = counts.filter([](const Count& count) { return count.second == 1; });
+        first.map([](const Count& count) { return count.first; })
+            .saveToSink("lines", std::make_shared<TextFileSink>("sink/out"));
+        first.map([](const Count& count) {
+                 return SqlRow{count.first, int64_t{count.second}};
+             })
+            .saveToSink("rows", std::make_shared<sqlite::SqliteSink>(sqlite::SqliteSinkOptions{
+                                    .path = kDatabase,
+                                    .createTable = "CREATE TABLE IF NOT EXISTS rows (line TEXT, n INTEGER)",
+                                    .insert = "INSERT INTO rows VALUES (?, ?)"}));
+        counts.stateSnapshots().foreachRDD([seen](const auto& states) { *seen = states.count(); });
         return made;
     });
     ssc.start();
@@ -125,6 +137,19 @@ void run() {
     // Batches that an earlier process had given their blocks may come first, so the state says when all has come.
     while (turns->run(kLinesPerBatch) || *seen < kLines) clock.advance(Seconds(1));
     ssc.stop();
+}
+
+void printRows() {
+    sqlite3* database = nullptr;
+    const auto print = [](void*, int, char** values, char**) {
+        std::printf("row of %s, seen %s times\n", values[0], values[1]);
+        return 0;
+    };
+    const bool good = sqlite3_open(kDatabase, &database) == SQLITE_OK &&
+                      sqlite3_exec(database, "SELECT line, n FROM rows", print, nullptr, nullptr) == SQLITE_OK;
+    const std::string problem = good ? "" : sqlite3_errmsg(database);
+    sqlite3_close(database);
+    if (!good) throw std::runtime_error(problem);
 }
 
 }  // namespace
@@ -136,14 +161,18 @@ int main(int argc, char** argv) {
     try {
         if (argc == 3 && std::string_view(argv[1]) == "--prepare") {
             std::ofstream ledger(std::string(argv[2]) + "/ledger");
-            for (int i = 0; i < kLines; ++i) ledger << lineOf(i) << '\n';
+            for (int i = 0; i < kLines; ++i) ledger << lineOf(i) << "\nrow of " << lineOf(i) << ", seen 1 times\n";
             return ledger.flush() ? 0 : 1;
         }
         if (argc != 2) {
-            std::fprintf(stderr, "usage: %s --prepare DIR | DIR\n", argv[0]);
+            std::fprintf(stderr, "usage: %s --prepare DIR | DIR | --rows\n", argv[0]);
             return 2;
         }
-        run();
+        if (std::string_view(argv[1]) == "--rows") {
+            printRows();
+        } else {
+            run();
+        }
         return 0;
     } catch (...) {
         std::fprintf(stderr, "%s\n", dstream::describeException(std::current_exception()).c_str());

@@ -31,8 +31,9 @@ function(kit status)
   set(closing "${closing}" PARENT_SCOPE)
 endfunction()
 
-# receive(OPTION...): the same over the program that receives; nothing may be lost or doubled.
+# receive(OPTION...): the same over the program that receives, with files and a database; nothing may be lost or doubled.
 function(receive)
+  set(sink "${sink} && '${RECEIVER}' --rows")
   execute_process(COMMAND "${RECEIVER}" --prepare "${directory}" COMMAND_ERROR_IS_FATAL ANY)
   kit(0 ${ARGN} -- "${RECEIVER}" "${directory}")
   set(closing "${closing}" PARENT_SCOPE)
@@ -74,7 +75,8 @@ elseif(CASE MATCHES "^EveryFailpoint")
   if(count LESS 25)
     message(FATAL_ERROR "only ${count} failpoints are executed: ${hit}")
   endif()
-  file(GLOB_RECURSE sources "${SOURCE}/rdd/*.[ch]pp" "${SOURCE}/receivers/*.[ch]pp" "${SOURCE}/dstream/*.[ch]pp")
+  file(GLOB_RECURSE sources "${SOURCE}/rdd/*.[ch]pp" "${SOURCE}/receivers/*.[ch]pp" "${SOURCE}/dstream/*.[ch]pp"
+       "${SOURCE}/connectors/sqlite/*.[ch]pp")
   foreach(source IN LISTS sources)
     file(STRINGS "${source}" lines REGEX "DSTREAM_FAILPOINT(_ERRNO)?\\(\"")
     foreach(line IN LISTS lines)
