@@ -137,6 +137,7 @@ TEST_F(ContextTest, GracefulStopRunsTheCurrentIntervalAndOneMore) {
     ssc.start();
     auto& clock = testkit::manualClock(ssc);
     clock.advance(Seconds(2));
+    ASSERT_TRUE(clock.awaitTimer());  // stopped before, it would tick once, not twice
     std::jthread stopper([&] { ssc.stop(true, true); });
     while (ssc.getState() != StreamingContextState::STOPPED) clock.advance(Seconds(1));
     EXPECT_GE(output.all().size(), 4u);

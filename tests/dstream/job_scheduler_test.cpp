@@ -124,27 +124,34 @@ TEST_F(JobSchedulerTest, AFailedGenerationSkipsOneBatchOnly) {
 }
 
 TEST_F(JobSchedulerTest, Row20_BatchesQueueInOrderBehindASlowOne) {
-    auto ssc = makeContext(Milliseconds(5), SparkConf().set("spark.streaming.clock", "system"));
+    auto clock = std::make_shared<ManualClock>();
+    registerClock("row 20", [clock] { return clock; });
+    auto ssc = makeContext(Milliseconds(5), SparkConf().set("spark.streaming.clock", "row 20"));
     auto recorder = std::make_shared<Recorder>();
     ssc.addStreamingListener(recorder);
-    std::latch fifthBatchGenerated(5);
+    Signal generated;
     Signal done;
+    std::latch release(1);
     std::vector<int64_t> times;
     numbers(ssc)
         .transform([&](const RDD<int>& rdd) {
-            if (!fifthBatchGenerated.try_wait()) fifthBatchGenerated.count_down();
+            generated.notify();
             return rdd;
         })
         .foreachRDD([&](const RDD<int>&, Time time) {
-            fifthBatchGenerated.wait();
+            release.wait();
             times.push_back(time.milliseconds());
             done.notify();
         });
     ssc.start();
-    ASSERT_TRUE(done.waitFor(8));
+    clock->setTime(25);
+    ASSERT_TRUE(generated.waitFor(5));
+    clock->setTime(29);  // while the first still runs
+    release.count_down();
+    ASSERT_TRUE(done.waitFor(5));
     ssc.stop();
-    for (std::size_t i = 1; i < times.size(); ++i) EXPECT_EQ(times[i] - times[i - 1], 5);
-    EXPECT_GE(recorder->completed.at(3).schedulingDelay(), 1);  // waited for the first
+    EXPECT_THAT(times, ElementsAre(5, 10, 15, 20, 25));
+    EXPECT_GE(recorder->completed.at(3).schedulingDelay(), 4);  // waited for the first
 }
 
 TEST_F(JobSchedulerTest, ASlowTransformLosesNoTick) {
