@@ -136,13 +136,19 @@ void CheckpointWriter::run() {
         writeRdds(request);
         const bool good = writeFile(request.checkpoint);
         if (good) {
+            if (request.clearUpTo) cleared_ = request.clearUpTo;
+            if (cleared_) needs_[request.checkpoint.time] = {*cleared_, request.checkpoint.pendingTimes};
+            std::optional<CheckpointNeeds> oldest;  // unknown for a file of an earlier process
             try {
-                removeOldFiles(request);
+                const Time time = removeOldFiles(request);
+                needs_.erase(needs_.begin(), needs_.lower_bound(time));
+                if (const auto found = needs_.find(time); found != needs_.end()) oldest = found->second;
             } catch (const std::exception& error) {
                 logMessage(LogLevel::kWarn, kLog, std::string("old checkpoints stay: ") + error.what());
             }
-            if (request.clearUpTo)
-                core_.jobGenerator.onCheckpointWritten(*request.clearUpTo, request.checkpoint.pendingTimes);
+            if (request.clearUpTo) {
+                core_.jobGenerator.onCheckpointWritten(needs_[request.checkpoint.time], std::move(oldest));
+            }
         }
         lock.lock();
         writing_ = false;
@@ -205,11 +211,12 @@ bool CheckpointWriter::writeFile(const StreamingCheckpoint& checkpoint) {
     }
 }
 
-void CheckpointWriter::removeOldFiles(const Request& request) {
+Time CheckpointWriter::removeOldFiles(const Request& request) {
     const StreamingCheckpoint& written = request.checkpoint;
     std::set<std::string> candidates = std::exchange(references_[written.time], written.rddDirectories());
     candidates.insert(request.replaced.begin(), request.replaced.end());
     std::vector<Time> times = listCheckpoints(directory_);
+    const Time oldest = times.size() > kKeptFiles ? times[times.size() - kKeptFiles] : times.front();
     if (times.size() > kKeptFiles) {
         times.resize(times.size() - kKeptFiles);
         for (Time time : times) {
@@ -222,6 +229,7 @@ void CheckpointWriter::removeOldFiles(const Request& request) {
         }
     }
     removeUnused(std::move(candidates));
+    return oldest;
 }
 
 void CheckpointWriter::removeUnused(std::set<std::string> candidates) {

@@ -43,7 +43,8 @@ private:
     void writeRdds(Request& request);
     void reportFailure(Time time, const std::string& reason);
     bool writeFile(const StreamingCheckpoint& checkpoint);
-    void removeOldFiles(const Request& request);
+    /// @return the time of the oldest file that stays
+    Time removeOldFiles(const Request& request);
     void removeUnused(std::set<std::string> candidates);
     void removeTemporaryFiles();
     void readReferences();
@@ -54,7 +55,9 @@ private:
     Time latest_{INT64_MIN};     // the generator's thread, as the next
     Time completed_{INT64_MIN};  // no batch up to here is running
     std::map<Time, std::set<std::string>>
-        references_;  // the writer's thread: RDD checkpoints by the file that refers to them
+        references_;  // the writer's thread, as the next: RDD checkpoints by the file that refers to them
+    std::map<Time, CheckpointNeeds> needs_;  // of the files of this process that cleared something
+    std::optional<Time> cleared_;            // by the newest
 
     std::mutex mutex_;  // guards the fields below
     std::condition_variable changed_;

@@ -323,19 +323,21 @@ void JobGenerator::clearMetadata(Time time) {
     if (core_.checkpoints) {
         doCheckpoint(time, true);
     } else {
-        clearTrackers(time, {});
+        const Duration remember = core_.graph.maxInputRememberDuration();
+        core_.receiverTracker.cleanupOldBlocksAndBatches(time - remember, {}, remember);
+        core_.inputInfoTracker.cleanup(time - remember);
     }
 }
 
-void JobGenerator::onCheckpointWritten(Time time, std::vector<Time> pending) {
-    post([this, time, pending = std::move(pending)] { clearTrackers(time, pending); });
-}
-
-void JobGenerator::clearTrackers(Time time, const std::vector<Time>& pending) {
-    const Duration remember = core_.graph.maxInputRememberDuration();
-    const Time threshold = time - remember;
-    core_.receiverTracker.cleanupOldBlocksAndBatches(threshold, pending, remember);
-    core_.inputInfoTracker.cleanup(threshold);
+void JobGenerator::onCheckpointWritten(CheckpointNeeds newest, std::optional<CheckpointNeeds> oldest) {
+    post([this, newest = std::move(newest), oldest = std::move(oldest)] {
+        const Duration remember = core_.graph.maxInputRememberDuration();
+        core_.receiverTracker.releaseOldBlocks(newest.completed - remember, newest.pending, remember);
+        if (oldest) {
+            core_.receiverTracker.cleanupOldBlocksAndBatches(oldest->completed - remember, oldest->pending, remember);
+        }
+        core_.inputInfoTracker.cleanup(newest.completed - remember);
+    });
 }
 
 void JobGenerator::doCheckpoint(Time time, bool clearLater) {

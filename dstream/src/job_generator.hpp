@@ -22,6 +22,12 @@ namespace dstream::detail {
 class StreamingCore;
 struct StreamingCheckpoint;
 
+/// What a restart from a checkpoint reads of received data: everything after a batch, and the pending batches.
+struct CheckpointNeeds {
+    Time completed;  // the latest batch whose metadata was cleared
+    std::vector<Time> pending;
+};
+
 /// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and
 /// writes checkpoints, strictly one after the other.
 class JobGenerator {
@@ -40,9 +46,10 @@ public:
 
     /// The jobs of a batch have all ended.
     void onBatchCompleted(Time time, const BatchInfo& info);
-    /// The checkpoint after batch `time` is durable: what it makes superfluous may go.
-    /// @param pending  the batches that a restart from it would run again
-    void onCheckpointWritten(Time time, std::vector<Time> pending);
+    /// A checkpoint is durable: what a restart from it does without may leave the memory.
+    /// @param oldest  of the checkpoints that are kept: what it does without may go for good; absent while that is
+    /// unknown
+    void onCheckpointWritten(CheckpointNeeds newest, std::optional<CheckpointNeeds> oldest);
     /// A batch that needs no jobs, or that failed to make them, is over.
     void settle(Time time);
     /// Waits until every batch up to `time` is over, whatever came of it; false when the generator stopped before.
@@ -72,7 +79,6 @@ private:
     void rerun(const StreamingCheckpoint& recovered, Time restartTime);
     void clearMetadata(Time time);
     void doCheckpoint(Time time, bool clearLater);
-    void clearTrackers(Time time, const std::vector<Time>& pending);
     void openReceiverLogs();
     void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
     void endLoop();

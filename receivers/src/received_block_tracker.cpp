@@ -86,17 +86,42 @@ bool ReceivedBlockTracker::waitUntilAllAllocated(std::stop_token stop) const {
     return allocated_.wait(lock, std::move(stop), [this] { return nothingWaits(); });
 }
 
-void ReceivedBlockTracker::cleanup(Time threshold, const std::vector<Time>& needed, Duration remember) {
+std::vector<Time> ReceivedBlockTracker::batchesBefore(Time threshold, const std::vector<Time>& needed,
+                                                      Duration remember) const {
     const auto isNeeded = [&](Time time) {
         return std::ranges::any_of(needed, [&](Time at) { return at - remember <= time && time <= at; });
     };
     std::vector<Time> times;
-    {
-        std::lock_guard lock(mutex_);
-        for (auto batch = batches_.begin(); batch != batches_.end() && batch->first < threshold; ++batch) {
-            if (!isNeeded(batch->first)) times.push_back(batch->first);
-        }
+    std::lock_guard lock(mutex_);
+    for (auto batch = batches_.begin(); batch != batches_.end() && batch->first < threshold; ++batch) {
+        if (!isNeeded(batch->first)) times.push_back(batch->first);
     }
+    return times;
+}
+
+void ReceivedBlockTracker::release(Time threshold, const std::vector<Time>& needed, Duration remember) {
+    if (!log_) return cleanup(threshold, needed, remember);
+    for (const Time time : batchesBefore(threshold, needed, remember)) {
+        BlocksByStream blocks;
+        {
+            std::lock_guard lock(mutex_);
+            if (!released_.insert(time).second) continue;
+            blocks = batches_[time];
+        }
+        BlocksByStream kept = blocks;
+        for (auto& entry : kept) {
+            for (ReceivedBlockInfo& info : entry.second) {
+                info.metadata.reset();
+                if (info.stored) info.stored = info.stored->withoutMemory();
+            }
+        }
+        std::lock_guard lock(mutex_);
+        std::swap(batches_[time], kept);  // what it held is destroyed without the lock
+    }
+}
+
+void ReceivedBlockTracker::cleanup(Time threshold, const std::vector<Time>& needed, Duration remember) {
+    const std::vector<Time> times = batchesBefore(threshold, needed, remember);
     if (times.empty()) return;
     if (log_ && !log_->batchesCleaned(times)) {
         logMessage(LogLevel::kWarn, "receivers",
@@ -106,6 +131,7 @@ void ReceivedBlockTracker::cleanup(Time threshold, const std::vector<Time>& need
     std::vector<BlocksByStream> freed;  // destroyed without the lock
     std::lock_guard lock(mutex_);
     for (const Time time : times) {
+        released_.erase(time);
         if (auto batch = batches_.extract(time)) freed.push_back(std::move(batch.mapped()));
     }
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -39,17 +40,21 @@ public:
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
     bool hasUnallocatedBlocks() const;
     bool waitUntilAllAllocated(std::stop_token stop) const;
+    /// Keeps of the blocks of those batches what is in the log only, as long as there is one; else as cleanup.
+    void release(Time threshold, const std::vector<Time>& needed, Duration remember);
     /// Forgets the batches before `threshold`, but for those from a needed time's `remember` before it up to it.
     void cleanup(Time threshold, const std::vector<Time>& needed = {}, Duration remember = Duration(0));
 
 private:
     bool nothingWaits() const;
+    std::vector<Time> batchesBefore(Time threshold, const std::vector<Time>& needed, Duration remember) const;
 
     std::shared_ptr<BlockTrackerLog> log_;
     mutable std::mutex mutex_;  // guards the fields below
     mutable std::condition_variable_any allocated_;
     BlocksByStream waiting_;
     std::map<Time, BlocksByStream> batches_;
+    std::set<Time> released_;  // of these
     std::optional<Time> lastBatch_;
     Time latestCleaned_{INT64_MIN};
 };

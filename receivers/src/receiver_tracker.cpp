@@ -117,6 +117,9 @@ public:
         store_->close();
     }
 
+    void release(Time threshold, const std::vector<Time>& needed, Duration remember) {
+        blocks_.release(threshold, needed, remember);
+    }
     void cleanup(Time threshold, const std::vector<Time>& needed, Duration remember) {
         blocks_.cleanup(threshold, needed, remember);
         if (store_) store_->clean();
@@ -354,6 +357,9 @@ void ReceiverTracker::cleanupOldBlocksAndBatches(Time threshold, const std::vect
                                        threshold.toString() + ", it is " + Time(core_->now()).toString());
     }
     core_->cleanup(threshold, needed, remember);
+}
+void ReceiverTracker::releaseOldBlocks(Time threshold, const std::vector<Time>& needed, Duration remember) {
+    core_->release(threshold, needed, remember);
 }
 
 void ReceiverTracker::sendRateUpdate(int streamId, int64_t recordsPerSecond) {

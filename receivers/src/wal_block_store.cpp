@@ -150,6 +150,10 @@ public:
         return decodeReceivedBlock(stream_->writer.log().read(handle_).bytes, stream_->codec,
                                    "block " + id_.toString() + " of the write-ahead log");
     }
+    std::shared_ptr<const StoredBlock> withoutMemory() const override {
+        stream_->writer.hold(time_);
+        return std::make_shared<const LoggedBlock>(id_, stream_, nullptr, handle_, time_);
+    }
     int64_t time() const { return time_; }
     const WriteAheadLogRecordHandle& handle() const { return handle_; }
 

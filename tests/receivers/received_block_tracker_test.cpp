@@ -102,6 +102,41 @@ TEST_F(ReceivedBlockTrackerTest, WritesTheLogBeforeItActs) {
                 ElementsAre("added input-0-1", "allocated 1000 ms input-0-1", "allocated 2000 ms", "cleaned 1000 ms"));
 }
 
+/// A block in memory that can be read from a log too.
+class Loggable final : public StoredBlock {
+public:
+    explicit Loggable(bool inMemory) : inMemory_(inMemory) {}
+    BlockPtr load() const override { return nullptr; }
+    std::shared_ptr<const StoredBlock> withoutMemory() const override {
+        return std::make_shared<const Loggable>(false);
+    }
+    bool inMemory() const { return inMemory_; }
+
+private:
+    const bool inMemory_;
+};
+
+TEST_F(ReceivedBlockTrackerTest, ReleasedBatchesStayInTheLogUntilTheyAreCleanedUp) {
+    for (int64_t time = 1000; time <= 4000; time += 1000) {
+        tracker_.addBlock({{0, time}, 1, std::string("metadata"), std::make_shared<const Loggable>(true)});
+        tracker_.allocateBlocksToBatch(Time(time));
+    }
+    const auto inMemory = [&](int64_t time) {
+        const auto blocks = tracker_.blocksOfBatch(Time(time), 0);
+        return dynamic_cast<const Loggable&>(*blocks.at(0).stored).inMemory();
+    };
+    log_->records.clear();
+    tracker_.release(Time(4000), {Time(2000)}, Duration(0));
+    EXPECT_FALSE(inMemory(1000));
+    EXPECT_TRUE(inMemory(2000)) << "pending";
+    EXPECT_FALSE(inMemory(3000));
+    EXPECT_TRUE(inMemory(4000));
+    EXPECT_THAT(log_->records, IsEmpty());
+    tracker_.cleanup(Time(2000));
+    EXPECT_THAT(log_->records, ElementsAre("cleaned 1000 ms"));
+    EXPECT_THAT(idsOf(3000, 0), ElementsAre(3000));
+}
+
 TEST_F(ReceivedBlockTrackerTest, KeepsBlocksWaitingWhenTheLogFails) {
     add(0, 1);
     log_->failing = true;

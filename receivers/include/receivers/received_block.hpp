@@ -38,6 +38,9 @@ public:
     virtual ~StoredBlock() = default;
     /// The block; null when it has been lost.
     virtual BlockPtr load() const = 0;
+    /// The same block as it can be read after the process has ended, without keeping it in memory; null when nothing of
+    /// it would be left.
+    virtual std::shared_ptr<const StoredBlock> withoutMemory() const { return nullptr; }
 };
 
 /// What the tracker knows of a block. Copies are cheap and keep the block readable.

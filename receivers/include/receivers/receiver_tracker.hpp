@@ -71,6 +71,9 @@ public:
     /// @throws IllegalArgumentException  when `threshold` is not in the past
     void cleanupOldBlocksAndBatches(Time threshold, const std::vector<Time>& needed = {},
                                     Duration remember = Duration(0));
+    /// Takes the blocks of those batches out of memory; what is logged of them can still be read, and be run again by a
+    /// restart from an older checkpoint, until it is cleaned up. Without a log, cleans up.
+    void releaseOldBlocks(Time threshold, const std::vector<Time>& needed, Duration remember);
 
     /// Sets the rate limit of a stream's receiver.
     void sendRateUpdate(int streamId, int64_t recordsPerSecond);
