@@ -10,4 +10,5 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/dstreamConfigVersion.cma
 install(EXPORT dstreamTargets NAMESPACE dstream:: DESTINATION "${package_dir}")
 install(FILES "${PROJECT_BINARY_DIR}/dstreamConfig.cmake" "${PROJECT_BINARY_DIR}/dstreamConfigVersion.cmake"
               "${CMAKE_CURRENT_LIST_DIR}/FindDstreamCompression.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/FindDstreamRdkafka.cmake"
         DESTINATION "${package_dir}")

@@ -388,6 +388,12 @@ std::vector<Job> DStreamGraph::generateJobs(Time time) {
     return jobs;
 }
 
+void DStreamGraph::batchEnded(Time time, bool succeeded) {
+    for (DStreamBase* node : order_) {
+        if (auto* input = node->input()) input->batchEnded(time, succeeded);
+    }
+}
+
 void DStreamGraph::clearMetadata(Time time) {
     for (DStreamBase* node : order_) node->clearMetadata(time);
 }

@@ -43,6 +43,8 @@ public:
     void stopInputs();
 
     std::vector<Job> generateJobs(Time time);
+    /// Tells the inputs in use.
+    void batchEnded(Time time, bool succeeded);
     void clearMetadata(Time time);
     /// The longest that an input stream in use remembers.
     Duration maxInputRememberDuration() const;

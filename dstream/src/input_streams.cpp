@@ -8,6 +8,16 @@ namespace dstream {
 
 namespace detail {
 
+void reportInput(const StreamingContext& ssc, Time batchTime, StreamInputInfo info) {
+    ssc.owner()->core()->inputInfoTracker.reportInfo(batchTime, info);
+}
+
+std::shared_ptr<RateController> makeRateController(const StreamingContext& ssc, int streamId) {
+    const auto& core = ssc.owner()->core();
+    if (!RateController::isBackPressureEnabled(core->conf)) return nullptr;
+    return std::make_shared<RateController>(streamId, RateEstimator::create(core->conf, core->batchDuration));
+}
+
 void throwNoCodec(const char* what, const std::string& type) {
     throw NotSerializableException(std::string(what) + ", but there is no Codec for " + type + "; declare one");
 }

@@ -6,6 +6,7 @@
 #include "rdd/log.hpp"
 #include "streaming_core.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <future>
 #include <vector>
@@ -289,8 +290,11 @@ void JobGenerator::trySubmit(Time time, bool again) {
     }
 }
 
-void JobGenerator::onBatchCompleted(Time time, const BatchInfo&) {
-    auto event = [this, time] {
+void JobGenerator::onBatchCompleted(Time time, const BatchInfo& info) {
+    const bool succeeded = std::none_of(info.outputOperationInfos.begin(), info.outputOperationInfos.end(),
+                                        [](const auto& operation) { return operation.second.failureReason; });
+    auto event = [this, time, succeeded] {
+        core_.graph.batchEnded(time, succeeded);
         clearMetadata(time);
         settle(time);
         DSTREAM_FAILPOINT("batch.completed");

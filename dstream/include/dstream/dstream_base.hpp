@@ -38,6 +38,9 @@ public:
     virtual void stop() = 0;
     /// Follows the batches' pace when backpressure is on; null for streams without one.
     virtual std::shared_ptr<RateController> rateController() const { return nullptr; }
+    /// Called when the output operations of a batch have ended; `succeeded` when all of them have. In turn with what
+    /// the generator's thread does.
+    virtual void batchEnded(Time, bool /*succeeded*/) {}
     /// True when the RDD of a past batch can be made before `start`, see StreamingContext::replay.
     virtual bool isReplayable() const { return true; }
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dstream/stream.hpp"
+#include "dstream/streaming_listener.hpp"
 #include "receivers/received_block.hpp"
 #include "receivers/receiver.hpp"
 #include "receivers/socket_receivers.hpp"
@@ -161,6 +162,13 @@ private:
 
     const RDD<T> rdd_;
 };
+
+// ---- what inputs of one's own may need
+
+/// Tells the listeners what an input contributes to a batch. Inside of `compute`.
+void reportInput(const StreamingContext& ssc, Time batchTime, StreamInputInfo info);
+/// What follows the batches' pace for a stream that asks for the rate itself; null when backpressure is off.
+std::shared_ptr<RateController> makeRateController(const StreamingContext& ssc, int streamId);
 
 // ---- received blocks
 
