@@ -31,8 +31,8 @@ namespace dstream::crash {
 
 namespace {
 
-constexpr int kLines = 24;
-constexpr int kLinesPerBatch = 3;
+constexpr int kLines = 22;
+constexpr int kLinesPerBatch = 1;  // more batches than checkpoints are kept, so that blocks are cleaned up
 constexpr const char* kDatabase = "rows.db";
 
 std::string lineOf(int number) {
