@@ -1,6 +1,7 @@
 // Durable appends per second: writers that wait for their record in one log, and one sync for each record.
 
 #include "rdd/bytes.hpp"
+#include "rdd/clock.hpp"
 #include "receivers/file_write_ahead_log.hpp"
 
 #include <benchmark/benchmark.h>

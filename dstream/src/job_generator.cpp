@@ -7,6 +7,8 @@
 #include "streaming_core.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <future>
 #include <vector>

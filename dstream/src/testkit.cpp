@@ -1,5 +1,6 @@
 #include "dstream/testkit.hpp"
 
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 #include "streaming_core.hpp"
 

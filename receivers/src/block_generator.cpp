@@ -1,6 +1,8 @@
 #include "receivers/block_generator.hpp"
 
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
+#include "rdd/recurring_timer.hpp"
 
 #include <algorithm>
 

@@ -1,5 +1,6 @@
 #include "receivers/rate_limiter.hpp"
 
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 
 #include <algorithm>

@@ -6,6 +6,7 @@
 // State counts each line, and its first arrival goes into a text file and into a SQLite database.
 #include "connectors/sqlite/sqlite_sink.hpp"
 #include "dstream/testkit.hpp"
+#include "rdd/clock.hpp"
 #include "rdd/file_system.hpp"
 
 #include <atomic>

@@ -1,6 +1,7 @@
 #include "word_count.hpp"
 
 #include "dstream/testkit.hpp"
+#include "rdd/clock.hpp"
 
 #include <deque>
 #include <fcntl.h>

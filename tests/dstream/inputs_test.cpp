@@ -1,9 +1,11 @@
 #include "dstream/stream_test.hpp"
+#include "rdd/clock.hpp"
 #include "support/loopback.hpp"
 
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <thread>

@@ -1,6 +1,8 @@
 #include "dstream/stream_test.hpp"
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <latch>
 #include <thread>
 

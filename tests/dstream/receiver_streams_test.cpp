@@ -1,4 +1,5 @@
 #include "dstream/stream_test.hpp"
+#include "rdd/clock.hpp"
 #include "streaming_core.hpp"
 #include "support/loopback.hpp"
 

@@ -4,6 +4,7 @@
 #include "support/test_files.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <future>
 #include <iostream>

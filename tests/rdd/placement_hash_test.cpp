@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 

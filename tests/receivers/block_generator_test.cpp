@@ -1,5 +1,6 @@
 #include "receivers/block_generator.hpp"
 
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 #include "receiver_test_support.hpp"
 

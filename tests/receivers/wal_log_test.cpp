@@ -1,3 +1,4 @@
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/failpoint.hpp"
 #include "rdd/log.hpp"

@@ -1,3 +1,4 @@
+#include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 #include "receivers/file_write_ahead_log.hpp"

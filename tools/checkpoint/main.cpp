@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iostream>
 #include <spawn.h>
+#include <sstream>
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>

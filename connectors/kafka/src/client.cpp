@@ -4,6 +4,7 @@
 #include "rdd/spark_conf.hpp"
 
 #include <array>
+#include <chrono>
 #include <map>
 #include <set>
 #include <string_view>

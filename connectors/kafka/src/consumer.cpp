@@ -3,6 +3,7 @@
 #include "rdd/log.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>

@@ -5,7 +5,6 @@
 #include "rdd/detail/stage.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -233,6 +232,13 @@ public:
 
     static int64_t panesOf(Duration window, Duration slide) { return window.milliseconds() / paneOf(window, slide); }
 
+    /// The whole number that is nearest to the square root.
+    static int64_t nearestRoot(int64_t n) {
+        int64_t root = 0;
+        while (root * root + root < n) ++root;
+        return root;
+    }
+
     SlidingWindowNode(const std::shared_ptr<DStreamNode<Pair>>& reduced, F f, Duration window, Duration slide,
                       Partitioner partitioner, CallSite site)
         : DStreamNodeOf<RDD<Pair>>(reduced->weakContext(), "reduceByKeyAndWindow", {reduced}, site, slide),
@@ -241,7 +247,7 @@ public:
           window_(window),
           pane_(paneOf(window, slide)),
           panes_(panesOf(window, slide)),
-          blockPanes_(std::llround(std::sqrt(static_cast<double>(panes_)))),
+          blockPanes_(nearestRoot(panes_)),
           partitioner_(std::move(partitioner)) {
         reduced->persist(StorageLevel::MEMORY_ONLY_SER);
     }

@@ -102,9 +102,12 @@ public:
     /// @param initial  state to begin with; its keys are passed to `f` in the first batch
     template <class S, class F>
     requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
-        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions = {},
-                                            std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
-                                            Where where = Where::current())
+        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions = {}, Where where = Where::current())
+    const { return updateStateByKey<S>(std::move(f), std::move(partitions), std::nullopt, where); }
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions,
+                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
     const {
         auto update = [f = std::move(f)](Time, const K&, std::vector<V>&& values, std::optional<S>&& state) mutable {
             return f(std::move(values), passOn(std::move(state)));
@@ -116,8 +119,15 @@ public:
     requires(
         PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
         StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                            std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
                                             Where where = Where::current())
+    const {
+        return updateStateByKey<S>(std::move(f), std::move(partitioner), rememberPartitioner, std::nullopt, where);
+    }
+    template <class S, class F>
+    requires(
+        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
     const {
         return addState<S, true>(std::move(f), std::move(partitioner), rememberPartitioner, std::move(initial), where);
     }
@@ -127,7 +137,14 @@ public:
     template <class S, class F>
     requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
         DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                                  std::optional<RDD<std::pair<K, S>>> initial = std::nullopt,
+                                                  Where where = Where::current())
+    const {
+        return updateStateByKey<S>(std::move(f), std::move(partitioner), rememberPartitioner, std::nullopt, where);
+    }
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  std::optional<RDD<std::pair<K, S>>> initial,
                                                   Where where = Where::current())
     const {
         auto update = [f = std::move(f)](Time, Iterator<KeyUpdate<K, V, S>> part) mutable {

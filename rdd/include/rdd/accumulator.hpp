@@ -192,6 +192,9 @@ private:
     mutable std::shared_ptr<detail::AccumulatorBase> shared_;
 };
 
+extern template class AccumulatorV2<int64_t, int64_t>;
+extern template class AccumulatorV2<double, double>;
+
 /// Sums and counts integers.
 class LongAccumulator : public AccumulatorV2<int64_t, int64_t> {
 public:
@@ -202,7 +205,7 @@ public:
 
 private:
     bool doIsZero() const override { return sum_ == 0 && count_ == 0; }
-    std::unique_ptr<AccumulatorV2> doCopy() const override { return std::make_unique<LongAccumulator>(*this); }
+    std::unique_ptr<AccumulatorV2> doCopy() const override;
     void doReset() override { sum_ = count_ = 0; }
     void doAdd(const int64_t& value) override;
     void doMerge(const AccumulatorV2& other) override;
@@ -222,7 +225,7 @@ public:
 
 private:
     bool doIsZero() const override { return sum_ == 0 && count_ == 0; }
-    std::unique_ptr<AccumulatorV2> doCopy() const override { return std::make_unique<DoubleAccumulator>(*this); }
+    std::unique_ptr<AccumulatorV2> doCopy() const override;
     void doReset() override;
     void doAdd(const double& value) override;
     void doMerge(const AccumulatorV2& other) override;

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "rdd/detail/completion.hpp"
 #include "rdd/exceptions.hpp"
 
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -42,8 +42,8 @@ public:
     /// Waits for the job's end.
     /// @throws SparkException  what made the job fail
     R getFinalValue() const {
-        std::unique_lock lock(state_->mutex);
-        state_->ended.wait(lock, [&] { return state_->final || state_->failure; });
+        state_->ended.wait();
+        const std::lock_guard lock(state_->mutex);
         if (state_->failure) std::rethrow_exception(state_->failure);
         return *state_->final;
     }
@@ -96,7 +96,7 @@ public:
             state_->final = std::move(value);
             handler = std::move(state_->onComplete);
         }
-        state_->ended.notify_all();
+        state_->ended.set();
         if (handler) handler(*state_->final);
     }
     void fail(std::exception_ptr error) {
@@ -106,19 +106,21 @@ public:
             state_->failure = error;
             handler = std::move(state_->onFail);
         }
-        state_->ended.notify_all();
+        state_->ended.set();
         if (handler) handler(error);
     }
 
 private:
     struct State {
         State(R value, bool isFinal) : initial(std::move(value)), initialIsFinal(isFinal) {
-            if (isFinal) final = initial;
+            if (!isFinal) return;
+            final = initial;
+            ended.set();
         }
         const R initial;
         const bool initialIsFinal;
+        detail::Completion ended;
         std::mutex mutex;  // guards the fields below
-        std::condition_variable ended;
         std::optional<R> final;
         std::exception_ptr failure;
         std::function<void(const R&)> onComplete;

@@ -2,11 +2,9 @@
 
 #include "rdd/detail/context_core.hpp"
 
-#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace dstream {

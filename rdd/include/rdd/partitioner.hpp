@@ -56,6 +56,8 @@ public:
     int getPartition(const K& key) const;
 
 private:
+    friend class PartitionChoice;
+
     std::shared_ptr<const PartitionerBase> impl_;
 };
 
@@ -71,12 +73,13 @@ public:
 class PartitionChoice {
 public:
     PartitionChoice() = default;
-    PartitionChoice(int numPartitions) : partitioner_(HashPartitioner(numPartitions)) {}  // NOLINT: as ported
-    PartitionChoice(Partitioner partitioner) : partitioner_(std::move(partitioner)) {}    // NOLINT: as ported
-    const std::optional<Partitioner>& partitioner() const { return partitioner_; }
+    PartitionChoice(int numPartitions) : PartitionChoice(HashPartitioner(numPartitions)) {}  // NOLINT: as ported
+    PartitionChoice(const Partitioner& partitioner) : impl_(partitioner.impl_) {}            // NOLINT: as ported
+    std::optional<Partitioner> partitioner() const { return impl_ ? std::optional(Partitioner(impl_)) : std::nullopt; }
 
 private:
-    std::optional<Partitioner> partitioner_;
+    // Not an optional: g++ 12 takes the ones of default arguments for uninitialised where it has inlined enough.
+    std::shared_ptr<const PartitionerBase> impl_;
 };
 
 class RddBase;

@@ -3,7 +3,6 @@
 #include "rdd/detail/rdd_impl.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -74,7 +73,7 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
     const int parts = plan.node->numPartitions();
     if (n <= 1 || parts == 0) return {};
     const double sampleSize = std::min(static_cast<double>(samplePointsPerPartition) * n, 1e6);
-    const auto perPartition = static_cast<std::size_t>(std::ceil(3.0 * sampleSize / parts));
+    const auto perPartition = static_cast<std::size_t>((3 * static_cast<int64_t>(sampleSize) + parts - 1) / parts);
     auto sketches = runOnAll(plan, "sample", where, [plan, perPartition](TaskContext& context) {
         // Reservoir sampling.
         Sketch sketch;

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <ostream>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -39,15 +39,17 @@ concept Streamable = requires(std::ostream& out, const T& value) {
     out << value;
 };
 
+/// Appends what `write(stream, value)` writes.
+void appendStreamed(std::string& out, const void* value, void (*write)(std::ostream&, const void*));
+
 template <class T>
 struct Text {
     static void append(std::string& out, const T& value) requires(WithToString<T> || Streamable<T>) {
         if constexpr (WithToString<T>) {
             out += value.toString();
         } else {
-            std::ostringstream stream;
-            stream << value;
-            out += stream.view();
+            appendStreamed(out, &value,
+                           [](std::ostream& stream, const void* v) { stream << *static_cast<const T*>(v); });
         }
     }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 namespace dstream::detail {
 
@@ -65,6 +66,12 @@ void appendShortest(std::string& out, T value) {
 }
 
 }  // namespace
+
+void appendStreamed(std::string& out, const void* value, void (*write)(std::ostream&, const void*)) {
+    std::ostringstream stream;
+    write(stream, value);
+    out += stream.view();
+}
 
 void appendReal(std::string& out, double value) {
     appendShortest(out, value);

@@ -1,6 +1,7 @@
 #include "rdd/rdd.hpp"
 
 #include <atomic>
+#include <cmath>
 #include <random>
 
 namespace dstream {
@@ -20,6 +21,46 @@ std::vector<int> allPartitions(const RddBase& rdd) {
 int64_t randomSeed() {
     std::random_device device;
     return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32) | device());
+}
+
+int64_t roundedUp(double value) {
+    return static_cast<int64_t>(std::ceil(value));
+}
+
+double fractionFor(int64_t wanted, int64_t total, bool withReplacement) {
+    const auto n = static_cast<double>(wanted);
+    const double fraction = (n + 5 * std::sqrt(n) + 10) / static_cast<double>(total);
+    return withReplacement ? fraction : std::min(1.0, fraction);
+}
+
+int PartitionRandom::nextPoisson(double mean) {
+    int n = 0;
+    while (mean > 30) {  // in steps that do not underflow
+        n += nextPoisson(30);
+        mean -= 30;
+    }
+    const double limit = std::exp(-mean);
+    for (double product = nextDouble(); product > limit; product *= nextDouble()) ++n;
+    return n;
+}
+
+void checkDepth(int depth) {
+    if (depth < 1) throw IllegalArgumentException("depth must be at least 1: " + std::to_string(depth));
+}
+
+std::vector<std::vector<int>> neighbourGroups(int count, int n) {
+    std::vector<std::vector<int>> groups(static_cast<std::size_t>(std::min(n, count)));
+    const auto size = static_cast<int64_t>(groups.size());
+    for (int64_t i = 0; i < size; ++i) {
+        for (int64_t p = i * count / size; p < (i + 1) * count / size; ++p) {
+            groups[static_cast<std::size_t>(i)].push_back(static_cast<int>(p));
+        }
+    }
+    return groups;
+}
+
+Partitioner choose(const PartitionChoice& choice, const std::vector<const RddBase*>& rdds) {
+    return choice.partitioner() ? *choice.partitioner() : defaultPartitioner(rdds);
 }
 
 int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t found, std::size_t wanted) {
@@ -70,6 +111,13 @@ CursorPtr<int64_t> RangeNode::doCompute(int partition, TaskContext& context) con
 }
 
 }  // namespace detail
+
+TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName, CallSite callSite) {
+    const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
+        lines, lines, detail::identityStage<std::string_view>()};
+    const auto make = [](const RddBase*) { return detail::ToStringStep{}; };
+    return TextRDD(detail::appendStep(source, operatorName, callSite, make, make));
+}
 
 RDD<int64_t> SparkContext::range(int64_t start, int64_t end, int64_t step, std::optional<int> slices,
                                  std::source_location location) const {

@@ -55,6 +55,16 @@ std::unique_lock<std::mutex> AccumulatorBase::lock() const {
 
 }  // namespace detail
 
+template class AccumulatorV2<int64_t, int64_t>;
+template class AccumulatorV2<double, double>;
+
+std::unique_ptr<AccumulatorV2<int64_t, int64_t>> LongAccumulator::doCopy() const {
+    return std::make_unique<LongAccumulator>(*this);
+}
+std::unique_ptr<AccumulatorV2<double, double>> DoubleAccumulator::doCopy() const {
+    return std::make_unique<DoubleAccumulator>(*this);
+}
+
 int64_t LongAccumulator::sum() const {
     return read("sum()", [](const AccumulatorV2& state) { return state.stateAs<LongAccumulator>().sum_; });
 }

@@ -3,6 +3,7 @@
 #include "rdd/exceptions.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>

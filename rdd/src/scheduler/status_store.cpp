@@ -1,5 +1,6 @@
 #include "scheduler/status_store.hpp"
 
+#include <chrono>
 #include <utility>
 
 namespace dstream {

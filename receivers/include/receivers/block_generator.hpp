@@ -1,9 +1,7 @@
 #pragma once
 
 #include "rdd/block.hpp"
-#include "rdd/clock.hpp"
 #include "rdd/iterator.hpp"
-#include "rdd/recurring_timer.hpp"
 #include "rdd/spark_conf.hpp"
 #include "receivers/rate_limiter.hpp"
 #include "receivers/received_block.hpp"
@@ -26,6 +24,9 @@
 #include <vector>
 
 namespace dstream {
+
+class Clock;
+class RecurringTimer;
 
 namespace detail {
 

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "rdd/clock.hpp"
-
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -10,6 +8,8 @@
 #include <stop_token>
 
 namespace dstream {
+
+class Clock;
 
 /// Spreads permits evenly over time. An idle limiter saves up at most one second's worth, which may then go at once.
 /// A request waits for what the requests before it have used, so the first one never waits. Thread-safe; waits on the

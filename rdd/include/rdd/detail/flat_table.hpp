@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -16,7 +15,7 @@ namespace dstream::detail {
 template <class A, class B>
 bool sameKey(const A& a, const B& b) {
     if constexpr (std::is_floating_point_v<A>) {
-        return a == b || (std::isnan(a) && std::isnan(b));
+        return a == b || (a != a && b != b);
     } else if constexpr (std::is_same_v<A, B> || requires { a == b; }) {
         return a == b;
     } else {

@@ -5,7 +5,6 @@
 #include "rdd/stat_counter.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 // Bodies of the operators of ordered pairs and of numbers; declared, with their documentation, in ordered_ops.hpp.
 
@@ -142,7 +141,7 @@ std::pair<std::vector<double>, std::vector<int64_t>> histogram(const PlanT& plan
         plan, "histogram", Range{},
         [](Range r, auto x) {
             const auto value = static_cast<double>(x);
-            r.usable = r.usable && std::isfinite(value);
+            r.usable = r.usable && (value - value == 0);
             return Range{std::min(r.min, value), std::max(r.max, value), r.usable};
         },
         [](Range a, const Range& b) {

@@ -16,9 +16,8 @@ using OwnedKey = Owned<typename PlanT::T::first_type>;
 template <class PlanT>
 using OwnedValue = Owned<typename PlanT::T::second_type>;
 
-inline Partitioner choose(const PartitionChoice& choice, const std::vector<const RddBase*>& rdds) {
-    return choice.partitioner() ? *choice.partitioner() : defaultPartitioner(rdds);
-}
+/// What was chosen, else what the default rule gives for these inputs.
+Partitioner choose(const PartitionChoice& choice, const std::vector<const RddBase*>& rdds);
 
 // ---- narrow
 
@@ -272,7 +271,7 @@ RDD<Owned<P>> sampleByKeyExact(const std::shared_ptr<RddNode<P>>& node, bool wit
     for (const auto& [key, total] : totals) {
         const auto at = fractions.find(key);
         if (at == fractions.end()) continue;
-        const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(total) * at->second));
+        const auto wanted = roundedUp(static_cast<double>(total) * at->second);
         auto& positions = (*taken)[key];
         if (withReplacement) {
             for (int64_t i = 0; i < wanted; ++i)

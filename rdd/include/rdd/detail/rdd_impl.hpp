@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/approximate.hpp"
+#include "rdd/detail/completion.hpp"
 #include "rdd/detail/context_core.hpp"
 #include "rdd/detail/files_impl.hpp"
 #include "rdd/detail/hyper_log_log.hpp"
@@ -12,9 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <cmath>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <iterator>
@@ -335,9 +333,8 @@ auto reduce(const PlanT& plan, const char* action, F f, Where where) {
     return std::move(*total);
 }
 
-inline void checkDepth(int depth) {
-    if (depth < 1) throw IllegalArgumentException("depth must be at least 1: " + std::to_string(depth));
-}
+/// @throws IllegalArgumentException  when it is below 1
+void checkDepth(int depth);
 
 template <class PlanT, class U, class Seq>
 std::vector<U> aggregateParts(const PlanT& plan, const char* action, const U& zero, Seq seqOp, Where where) {
@@ -631,6 +628,10 @@ RDD<std::pair<Owned<T>, Owned<U>>> zip(const std::shared_ptr<RddNode<T>>& left,
 // ---- randomness
 
 int64_t randomSeed();
+/// The smallest whole number that is not below `value`.
+int64_t roundedUp(double value);
+/// A fraction of `total` elements that holds `wanted` in all but one of ten thousand cases.
+double fractionFor(int64_t wanted, int64_t total, bool withReplacement);
 
 /// Uniform in [0, 1), the same sequence for the same seed and partition on every machine.
 class PartitionRandom {
@@ -645,16 +646,7 @@ public:
     }
     double nextDouble() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
     /// Poisson distributed with this mean.
-    int nextPoisson(double mean) {
-        int n = 0;
-        while (mean > 30) {  // in steps that do not underflow
-            n += nextPoisson(30);
-            mean -= 30;
-        }
-        const double limit = std::exp(-mean);
-        for (double product = nextDouble(); product > limit; product *= nextDouble()) ++n;
-        return n;
-    }
+    int nextPoisson(double mean);
 
 private:
     uint64_t state_;
@@ -744,11 +736,8 @@ std::vector<Owned<T>> takeSample(const RDD<T>& rdd, bool withReplacement, int n,
     if (!withReplacement && n >= total) {
         result = rdd.collect(where);
     } else {
-        // A fraction that is enough in all but one of ten thousand cases; the rare other case draws again.
-        const double wanted = n;
-        const double fraction = withReplacement
-                                    ? (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total)
-                                    : std::min(1.0, (wanted + 5 * std::sqrt(wanted) + 10) / static_cast<double>(total));
+        // In the rare case of too few it draws again.
+        const double fraction = fractionFor(n, total, withReplacement);
         while (result.size() < static_cast<std::size_t>(n)) {
             result = rdd.sample(withReplacement, fraction, static_cast<int64_t>(random.next()), where).collect(where);
         }
@@ -937,16 +926,7 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
                        const PartitionCoalescer* coalescer = nullptr);
 
 /// The node's current partitions in n groups of neighbours, as even as can be.
-inline std::vector<std::vector<int>> neighbourGroups(int count, int n) {
-    std::vector<std::vector<int>> groups(static_cast<std::size_t>(std::min(n, count)));
-    const auto size = static_cast<int64_t>(groups.size());
-    for (int64_t i = 0; i < size; ++i) {
-        for (int64_t p = i * count / size; p < (i + 1) * count / size; ++p) {
-            groups[static_cast<std::size_t>(i)].push_back(static_cast<int>(p));
-        }
-    }
-    return groups;
-}
+std::vector<std::vector<int>> neighbourGroups(int count, int n);
 
 // ---- in the background
 
@@ -1081,8 +1061,8 @@ public:
         return jobIds_;
     }
     void wait() override {
-        std::unique_lock lock(mutex_);
-        ended_.wait(lock, [&] { return done_; });
+        completion_.wait();
+        const std::lock_guard lock(mutex_);
         if (error_) std::rethrow_exception(error_);
     }
     bool isDone() const override {
@@ -1130,7 +1110,7 @@ private:
             error_ = error;
             callbacks.swap(callbacks_);
         }
-        ended_.notify_all();
+        completion_.set();
         for (auto& callback : callbacks) callback(error);
     }
 
@@ -1140,8 +1120,8 @@ private:
     const std::shared_ptr<SparkContextCore> context_;
     std::vector<Owned<T>> taken_;  // of the job running, one at a time
     int scanned_ = 0;
+    Completion completion_;
     mutable std::mutex mutex_;  // guards the fields below
-    std::condition_variable ended_;
     bool done_ = false;
     std::exception_ptr error_;
     std::optional<std::string> reason_;
@@ -1167,8 +1147,8 @@ PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t
     using Part = std::invoke_result_t<PerTask&, TaskContext&>;
     struct State {
         explicit State(Evaluator e) : evaluator(std::move(e)) {}
-        std::mutex mutex;  // guards all
-        std::condition_variable changed;
+        Completion completion;
+        std::mutex mutex;  // guards the fields below
         Evaluator evaluator;
         int merged = 0;
         bool ended = false;
@@ -1201,7 +1181,7 @@ PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t
             later = state->later;
             if (!error) value = state->evaluator.estimate(state->merged, total);
         }
-        state->changed.notify_all();
+        state->completion.set();
         if (!later) return;
         if (error) {
             later->fail(error);
@@ -1209,8 +1189,8 @@ PartialResult<R> runApproximately(const PlanT& plan, const char* action, int64_t
             later->complete(std::move(*value));
         }
     });
-    std::unique_lock lock(state->mutex);
-    state->changed.wait_for(lock, std::chrono::milliseconds(timeoutMs), [&] { return state->ended; });
+    state->completion.waitFor(timeoutMs);
+    const std::lock_guard lock(state->mutex);
     if (state->error) std::rethrow_exception(state->error);
     PartialResult<R> result(state->evaluator.estimate(state->merged, total), state->ended);
     if (!state->ended) state->later = result;

@@ -150,14 +150,6 @@ struct JobResult {
 
 }  // namespace detail
 
-inline TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName,
-                           CallSite callSite) {
-    const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
-        lines, lines, detail::identityStage<std::string_view>()};
-    const auto make = [](const RddBase*) { return detail::ToStringStep{}; };
-    return TextRDD(detail::appendStep(source, operatorName, callSite, make, make));
-}
-
 template <class T>
 RDD<T> SparkContext::parallelize(std::vector<T> elements, std::optional<int> slices,
                                  std::source_location location) const {
