@@ -62,6 +62,8 @@ std::vector<std::shared_ptr<const StoredBlock>> ReceiverSource::blocksOf(const S
                        " could not be recovered from memory; their data is lost without a write-ahead log");
     }
     core.inputInfoTracker.reportInfo(time, StreamInputInfo(streamId_, records));
+    core.post(&StreamingListener::onReceiverMetrics,
+              StreamingListenerReceiverMetrics{time, streamId_, core.receiverTracker.metrics(streamId_)}, Wake::kLater);
     return blocks;
 }
 

@@ -3,6 +3,7 @@
 #include "rdd/clock.hpp"
 #include "rdd/exceptions.hpp"
 #include "rdd/recurring_timer.hpp"
+#include "receivers/rate_controller.hpp"
 
 #include <algorithm>
 
@@ -25,6 +26,11 @@ BlockGeneratorSettings BlockGeneratorSettings::from(const SparkConf& conf) {
                  conf.getSizeAsBytes("dstream.receiver.maxBufferedBytes", settings.maxBufferedBytes));
     settings.maxRate = conf.getLong("spark.streaming.receiver.maxRate", RateLimiter::kUnlimited);
     settings.initialRate = conf.getLong("spark.streaming.backpressure.initialRate", settings.maxRate);
+    // Nothing is known of the speed of processing before the first batches: without a bound they would be the largest.
+    if (settings.initialRate == RateLimiter::kUnlimited && RateController::isBackPressureEnabled(conf)) {
+        settings.initialRate =
+            positive("dstream.receiver.firstRate", conf.getLong("dstream.receiver.firstRate", settings.firstRate));
+    }
     return settings;
 }
 

@@ -104,10 +104,12 @@ void RateController::batchCompleted(int64_t processingEndTimeMs, int64_t numReco
     std::optional<double> rate;
     {
         std::lock_guard lock(mutex_);
-        rate = estimator_->compute(processingEndTimeMs, numRecords, processingDelayMs, schedulingDelayMs);
+        // A batch that took less than a millisecond says something too, at least about a rate that is far too low.
+        rate = estimator_->compute(processingEndTimeMs, numRecords, std::max<int64_t>(processingDelayMs, 1),
+                                   schedulingDelayMs);
     }
     if (!rate) return;
-    latestRate_ = static_cast<int64_t>(*rate);
+    latestRate_ = std::max<int64_t>(static_cast<int64_t>(*rate), 1);
     if (publish_) publish_(latestRate_);
 }
 

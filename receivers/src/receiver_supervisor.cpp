@@ -30,7 +30,15 @@ std::string describe(const std::exception_ptr& error) {
 }
 
 ReceiverMetrics ReceiverCounters::snapshot() const {
-    return {records, bytes, blocks, failedBlocks, restarts, errors, longLines};
+    ReceiverMetrics metrics;
+    metrics.records = records;
+    metrics.bytes = bytes;
+    metrics.blocks = blocks;
+    metrics.failedBlocks = failedBlocks;
+    metrics.restarts = restarts;
+    metrics.errors = errors;
+    metrics.longLines = longLines;
+    return metrics;
 }
 
 /// Stores the blocks of records that arrive one by one.
@@ -182,6 +190,10 @@ void ReceiverSupervisor::attachGenerator(std::shared_ptr<BlockGeneratorBase> gen
 void ReceiverSupervisor::updateRate(int64_t recordsPerSecond) {
     rate_ = recordsPerSecond;
     forEachGenerator([=](BlockGeneratorBase& generator) { generator.updateRate(recordsPerSecond); });
+}
+
+int64_t ReceiverSupervisor::rateLimit() const {
+    return !defaultGenerator_ || defaultGenerator_->unlimited() ? -1 : defaultGenerator_->getCurrentLimit();
 }
 
 template <class Action>

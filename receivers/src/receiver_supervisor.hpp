@@ -78,6 +78,8 @@ public:
     void attachGenerator(std::shared_ptr<BlockGeneratorBase> generator);
     const std::string& name() const { return name_; }
     void updateRate(int64_t recordsPerSecond);
+    /// Of records stored one by one, per second; -1: none. Not while attach() runs.
+    int64_t rateLimit() const;
 
     bool isStarted() const { return state_ == State::kStarted; }
     bool isStopped() const { return state_ == State::kStopped; }

@@ -239,9 +239,22 @@ public:
     }
 
     ReceiverMetrics metrics(int streamId) const {
-        std::lock_guard lock(mutex_);
-        const auto stream = streams_.find(streamId);
-        return stream == streams_.end() ? ReceiverMetrics() : stream->second.counters->snapshot();
+        ReceiverMetrics metrics;
+        {
+            std::lock_guard lock(mutex_);
+            const auto stream = streams_.find(streamId);
+            if (stream == streams_.end()) return metrics;
+            metrics = stream->second.counters->snapshot();
+            if (stream->second.supervisor) metrics.rateLimit = stream->second.supervisor->rateLimit();
+        }
+        if (!store_) return metrics;
+        const WriteAheadLogStats log = store_->stats(streamId);
+        metrics.logRecords = log.records;
+        metrics.logSyncs = log.syncs;
+        metrics.logFailedAttempts = log.failedAttempts;
+        metrics.logTornTails = log.tornTails;
+        metrics.logDamages = log.damages;
+        return metrics;
     }
 
     detail::ReceivedBlockTracker& blocks() { return blocks_; }

@@ -225,6 +225,11 @@ void WalBlockStore::close() {
     for (const auto& entry : streams_) entry.second->writer.log().close();
 }
 
+WriteAheadLogStats WalBlockStore::stats(int streamId) const {
+    const auto stream = streams_.find(streamId);
+    return stream == streams_.end() ? WriteAheadLogStats() : stream->second->writer.log().stats();
+}
+
 WalTrackerLog::WalTrackerLog(std::unique_ptr<WriteAheadLog> log, std::shared_ptr<Clock> clock,
                              std::stop_source stopping, WalReport report)
     : writer_(std::move(log), std::move(clock), stopping.get_token()), report_(std::move(report)) {}

@@ -77,6 +77,8 @@ public:
     /// Lets the logs delete what nobody refers to.
     void clean();
     void close();
+    /// Of the log of a stream; all 0 when it has none.
+    WriteAheadLogStats stats(int streamId) const;
 
 private:
     struct Stream;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <istream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -200,6 +201,95 @@ TEST_F(BackPressureTest, TheReceiverFollowsTheProcessingRateFromTheSecondBatchOn
                       {50, 50, 20, 1, 90}),
                 ElementsAre(1000, 1000, 500, 200, 100, 900))
         << "never below the minimum of 100";
+}
+
+TEST_F(BackPressureTest, TheFirstBatchIsBoundedWithoutAnInitialRateToo) {
+    EXPECT_THAT(rates(SparkConf().set("spark.streaming.backpressure.enabled", "true"), {50, 50, 20}),
+                ElementsAre(50'000, 50'000, 500, 200));
+}
+
+TEST_F(BackPressureTest, EachBatchTellsListenersOfTheReceiversAndTheirRates) {
+    struct Metrics : StreamingListener {
+        void onReceiverMetrics(const StreamingListenerReceiverMetrics& event) override {
+            const std::lock_guard lock(mutex);
+            all.push_back(event);
+        }
+        std::mutex mutex;
+        std::vector<StreamingListenerReceiverMetrics> all;
+    };
+    auto ssc = makeContext(Seconds(1), SparkConf().set("spark.streaming.receiver.maxRate", "300"));
+    auto receiver = std::make_shared<RatedReceiver>();
+    ssc.receiverStream<int>(receiver).foreachRDD([](const RDD<int>& rdd) { rdd.count(); });
+    auto metrics = std::make_shared<Metrics>();
+    auto completed = std::make_shared<Completed>();
+    ssc.addStreamingListener(metrics);
+    ssc.addStreamingListener(completed);
+    ssc.start();
+    ASSERT_TRUE(receiver->started.waitFor());
+    for (int batch = 1; batch <= 2; ++batch) {
+        receiver->store(std::vector<int>(10, 1));
+        testkit::manualClock(ssc).advance(Seconds(1));
+        ASSERT_TRUE(completed->signal.waitFor(batch));
+    }
+    ssc.stop();
+    ASSERT_EQ(metrics->all.size(), 2U);
+    for (int64_t batch : {1, 2}) {
+        const auto& event = metrics->all[static_cast<std::size_t>(batch - 1)];
+        EXPECT_EQ(event.batchTime, Time(batch * 1000));
+        EXPECT_EQ(event.streamId, 0);
+        EXPECT_EQ(event.metrics.records, batch * 10);
+        EXPECT_EQ(event.metrics.rateLimit, 300);
+        EXPECT_EQ(event.metrics.logRecords, 0);
+    }
+}
+
+/// Stores numbered records as fast as it may.
+class Flood : public Receiver<int64_t> {
+public:
+    static constexpr int64_t kBlock = 100;
+
+    explicit Flood(int64_t blocks) : Receiver<int64_t>(StorageLevel::MEMORY_ONLY), blocks_(blocks) {}
+    void onStart() override {
+        thread_ = std::jthread([this] {
+            for (int64_t block = 0; block < blocks_; ++block) {
+                std::vector<int64_t> records;
+                for (int64_t i = 0; i < kBlock; ++i) records.push_back(block * kBlock + i);
+                store(std::move(records));
+                stored.notify();
+            }
+        });
+    }
+    void onStop() override { thread_ = {}; }
+    Signal stored;
+
+private:
+    const int64_t blocks_;
+    std::jthread thread_;
+};
+
+TEST_F(BackPressureTest, TenTimesWhatFitsKeepsTheMemoryBoundedAndLosesNothing) {
+    constexpr int64_t kBlocks = 200;
+    constexpr int64_t kBlocksThatFit = 20;
+    constexpr int64_t kBytes = kBlocksThatFit * Flood::kBlock * static_cast<int64_t>(sizeof(int64_t));
+    auto ssc = makeContext(Seconds(1), SparkConf()
+                                           .set("dstream.receiver.maxStoredBytes", std::to_string(kBytes))
+                                           .set("spark.streaming.backpressure.enabled", "true"));
+    auto receiver = std::make_shared<Flood>(kBlocks);
+    std::map<int64_t, int> seen;
+    std::size_t largest = 0;
+    ssc.receiverStream<int64_t>(receiver).foreachRDD([&](const RDD<int64_t>& rdd) {
+        const auto records = rdd.collect();
+        largest = std::max(largest, records.size());
+        for (const int64_t record : records) ++seen[record];
+    });
+    ssc.start();
+    // Nothing is processed before it is full: then the receiver waits.
+    ASSERT_TRUE(receiver->stored.waitFor(kBlocksThatFit));
+    while (seen.size() < kBlocks * Flood::kBlock) testkit::manualClock(ssc).advance(Seconds(1));
+    ssc.stop();
+    EXPECT_LE(largest, kBlocksThatFit * Flood::kBlock);
+    EXPECT_EQ(seen.size(), static_cast<std::size_t>(kBlocks * Flood::kBlock));
+    for (const auto& [record, times] : seen) ASSERT_EQ(times, 1) << record;
 }
 
 TEST_F(BackPressureTest, TheMaximumRateHoldsAndWithoutBackPressureNothingChanges) {

@@ -250,6 +250,15 @@ TEST(BlockGeneratorSettingsTest, AreReadFromTheConfiguration) {
     EXPECT_EQ(settings.blockIntervalMs, 50);
     EXPECT_EQ(settings.maxRate, 100);
     EXPECT_EQ(settings.initialRate, 100);
+    const SparkConf adaptive = SparkConf().set("spark.streaming.backpressure.enabled", "true");
+    EXPECT_EQ(detail::BlockGeneratorSettings::from(adaptive).initialRate, 50'000) << "the first batch is bounded";
+    EXPECT_EQ(
+        detail::BlockGeneratorSettings::from(adaptive.clone().set("dstream.receiver.firstRate", "70")).initialRate, 70);
+    EXPECT_EQ(detail::BlockGeneratorSettings::from(adaptive.clone().set("spark.streaming.receiver.maxRate", "80000"))
+                  .initialRate,
+              80'000);
+    EXPECT_THROW(detail::BlockGeneratorSettings::from(adaptive.clone().set("dstream.receiver.firstRate", "0")),
+                 IllegalArgumentException);
     for (const char* key :
          {"spark.streaming.blockInterval", "spark.streaming.blockQueueSize", "dstream.receiver.maxBufferedBytes"}) {
         EXPECT_THROW(detail::BlockGeneratorSettings::from(SparkConf().set(key, "0")), IllegalArgumentException) << key;

@@ -95,5 +95,15 @@ TEST(RateControllerTest, PublishesEachNewRateAsAWholeNumber) {
     EXPECT_EQ(controller.getLatestRate(), 333);
 }
 
+TEST(RateControllerTest, NeverPublishesZeroAndLearnsFromBatchesOfNoTimeToo) {
+    std::vector<int64_t> published;
+    RateController controller(3, std::make_unique<PidRateEstimator>(1000, 1, 0, 0, 0.1),
+                              [&](int64_t rate) { published.push_back(rate); });
+    controller.batchCompleted(1000, 5, 0, 0);  // taken for 1 ms
+    controller.batchCompleted(2000, 5, 0, 0);
+    controller.batchCompleted(3000, 1, 5000, 0);  // 0.2 a second
+    EXPECT_THAT(published, ElementsAre(5000, 1));
+}
+
 }  // namespace
 }  // namespace dstream

@@ -63,6 +63,34 @@ public:
     void close() override {}
 };
 
+/// A log of a program's own, which outlives the contexts of the process.
+class RememberingLog final : public WriteAheadLog {
+public:
+    explicit RememberingLog(const SparkConf&, const std::string& directory) : records_(all()[directory]) {}
+
+    WriteAheadLogRecordHandle write(const ByteBuffer& record, int64_t) override {
+        records_.add(record.bytes);
+        return {std::to_string(records_.size() - 1)};
+    }
+    ByteBuffer read(const WriteAheadLogRecordHandle& handle) override {
+        return {records_.atLeast(1)[std::stoul(handle.bytes)]};
+    }
+    Iterator<ByteBuffer> readAll() override {
+        std::vector<ByteBuffer> records;
+        for (const std::string& bytes : records_.atLeast(0)) records.push_back({bytes});
+        return Iterator<ByteBuffer>(std::move(records));
+    }
+    void clean(int64_t, bool) override {}
+    void close() override {}
+
+private:
+    static std::map<std::string, Growing<std::string>>& all() {
+        static std::map<std::string, Growing<std::string>> logs;  // of the test's thread
+        return logs;
+    }
+    Growing<std::string>& records_;
+};
+
 class WalReceiverTest : public TrackerTest {
 protected:
     std::string directory() const { return temporary_ / "wal"; }
@@ -269,6 +297,42 @@ TEST_F(WalReceiverTest, ALogOfOnesOwnIsFoundByName) {
     tracker_.reset();
     EXPECT_THAT(refusal(SparkConf().set("spark.streaming.driver.writeAheadLog.class", "unknown")),
                 AllOf(HasSubstr("driver.writeAheadLog.class"), HasSubstr("'unknown'"), HasSubstr("flaky")));
+}
+
+TEST_F(WalReceiverTest, ALogOfOnesOwnGivesTheBlocksBack) {
+    registerWriteAheadLog<RememberingLog>("remembering");
+    const SparkConf conf = SparkConf()
+                               .set("spark.streaming.receiver.writeAheadLog.class", "remembering")
+                               .set("spark.streaming.driver.writeAheadLog.class", "remembering");
+    auto receiver = run<int>(false, conf);
+    receiver->store(std::vector<int>{1, 2});
+    tracker_->allocateBlocksToBatch(Time(2000));
+    receiver->store(std::vector<int>{3});
+    tracker_->stop(false);
+    run<int>(true, conf);
+    EXPECT_THAT(recordsOf<int>(blocksOf(2000)), ElementsAre(1, 2));
+    EXPECT_THAT(recordsOf<int>(finish()), ElementsAre(3));
+    EXPECT_FALSE(posixFs().exists(directory())) << "no file of the built-in log";
+}
+
+TEST_F(WalReceiverTest, TheMetricsOfAReceiverCountItsLog) {
+    auto receiver = run<int>(false);
+    receiver->store(std::vector<int>{1});
+    receiver->store(std::vector<int>{2, 3});
+    EXPECT_EQ(tracker_->metrics(0).logRecords, 2);
+    EXPECT_EQ(tracker_->metrics(0).logSyncs, 2);
+    EXPECT_EQ(tracker_->metrics(0).logTornTails, 0);
+    kill();
+    const std::string segment = directory() + "/0/seg-1.wal";
+    const std::vector<std::byte> bytes = posixFs().readFile(segment);
+    File file = posixFs().open(segment, Fs::Mode::kReadWrite);
+    // The last byte that is no zero belongs to the last record.
+    const auto last = std::find_if(bytes.rbegin(), bytes.rend(), [](std::byte byte) { return byte != std::byte{0}; });
+    file.truncate(static_cast<uint64_t>(bytes.rend() - last) - 1);
+    file.close();
+    run<int>(true);
+    EXPECT_EQ(tracker_->metrics(0).logTornTails, 1);
+    EXPECT_EQ(tracker_->metrics(0).logRecords, 0);
 }
 
 TEST_F(WalReceiverTest, Row10_AReceiverWaitsWhileTheLogFailsAndGoesOnWhenItDoesNot) {

@@ -72,6 +72,12 @@ struct StreamingListenerReceiverError {
 struct StreamingListenerReceiverStopped {
     ReceiverInfo receiverInfo;
 };
+/// What a receiver has done up to a batch, and its rate limit then; each batch.
+struct StreamingListenerReceiverMetrics {
+    Time batchTime;
+    int streamId;
+    ReceiverMetrics metrics;
+};
 struct StreamingListenerBatchSubmitted {
     BatchInfo batchInfo;
 };
@@ -122,6 +128,7 @@ public:
     virtual void onReceiverStarted(const StreamingListenerReceiverStarted&) {}
     virtual void onReceiverError(const StreamingListenerReceiverError&) {}
     virtual void onReceiverStopped(const StreamingListenerReceiverStopped&) {}
+    virtual void onReceiverMetrics(const StreamingListenerReceiverMetrics&) {}
     virtual void onBatchSubmitted(const StreamingListenerBatchSubmitted&) {}
     virtual void onBatchStarted(const StreamingListenerBatchStarted&) {}
     virtual void onBatchCompleted(const StreamingListenerBatchCompleted&) {}

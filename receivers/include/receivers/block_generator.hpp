@@ -73,8 +73,8 @@ private:
 
 /// What a generator needs from its surroundings.
 struct BlockGeneratorSettings {
-    /// Reads spark.streaming.blockInterval, blockQueueSize, receiver.maxRate, backpressure.initialRate and
-    /// dstream.receiver.maxBufferedBytes.
+    /// Reads spark.streaming.blockInterval, blockQueueSize, receiver.maxRate, backpressure.initialRate,
+    /// dstream.receiver.firstRate and dstream.receiver.maxBufferedBytes.
     /// @throws IllegalArgumentException  for a value that is not positive where it must be
     static BlockGeneratorSettings from(const SparkConf& conf);
 
@@ -82,6 +82,7 @@ struct BlockGeneratorSettings {
     int64_t blockQueueSize = 10;
     int64_t maxRate = RateLimiter::kUnlimited;
     int64_t initialRate = RateLimiter::kUnlimited;
+    int64_t firstRate = 50'000;  // stands for it under back-pressure
     int64_t maxBufferedBytes = int64_t{64} << 20;
 };
 

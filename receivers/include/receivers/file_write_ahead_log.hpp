@@ -31,14 +31,6 @@ struct FileWriteAheadLogOptions {
     bool skipCorrupt = false;                    // leaves damaged records out instead of refusing the log
 };
 
-struct WriteAheadLogStats {
-    int64_t records = 0;         // made durable by this object
-    int64_t syncs = 0;           // that did it, each for all records that waited
-    int64_t failedAttempts = 0;  // writes or syncs that failed and were done anew in another file
-    int64_t tornTails = 0;       // incomplete last writes that were cut off when the log was opened
-    int64_t damages = 0;         // damaged places that were skipped when the log was opened
-};
-
 /// Keeps records in files `seg-<number>.wal` of a directory. One thread writes what has gathered while the sync before
 /// was under way and makes it durable by one sync. Opening it reads what earlier processes have left: an incomplete
 /// last write is cut off; damage anywhere else, or a missing file, refuses the log.
@@ -64,7 +56,7 @@ public:
     void clean(int64_t threshTime, bool waitForCompletion) override;
     void close() override;
 
-    WriteAheadLogStats stats() const;
+    WriteAheadLogStats stats() const override;
 
 private:
     struct Pending;

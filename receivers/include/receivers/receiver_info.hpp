@@ -44,6 +44,17 @@ struct ReceiverMetrics {
     int64_t errors = 0;
     /// Lines dropped because they were longer than dstream.socket.maxLineBytes.
     int64_t longLines = 0;
+    /// Records per second that may be stored one by one; -1: no limit.
+    int64_t rateLimit = -1;
+    /// Of the receiver's write-ahead log, 0 without one: records made durable, and the syncs that did it.
+    int64_t logRecords = 0;
+    int64_t logSyncs = 0;
+    /// Writes or syncs that failed and were done anew in another file.
+    int64_t logFailedAttempts = 0;
+    /// Incomplete last writes that the start cut off; they had not been acknowledged.
+    int64_t logTornTails = 0;
+    /// Damaged places that the start skipped, see dstream.wal.recovery.
+    int64_t logDamages = 0;
 };
 
 }  // namespace dstream

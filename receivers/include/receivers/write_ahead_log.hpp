@@ -19,6 +19,15 @@ struct WriteAheadLogRecordHandle {
     bool operator==(const WriteAheadLogRecordHandle&) const = default;
 };
 
+/// What a log has done since it was opened.
+struct WriteAheadLogStats {
+    int64_t records = 0;         // made durable by this object
+    int64_t syncs = 0;           // that did it, each for all records that waited
+    int64_t failedAttempts = 0;  // writes or syncs that failed and were done anew in another file
+    int64_t tornTails = 0;       // incomplete last writes that were cut off when the log was opened
+    int64_t damages = 0;         // damaged places that were skipped when the log was opened
+};
+
 /// Keeps records durably until they are cleaned. Derive from it for a log of one's own and register it by name:
 ///
 ///     class ReplicatedLog : public WriteAheadLog { … };
@@ -44,6 +53,8 @@ public:
     virtual void clean(int64_t threshTime, bool waitForCompletion) = 0;
     /// Ends writing; what was written stays readable.
     virtual void close() = 0;
+    /// For the metrics of the receiver.
+    virtual WriteAheadLogStats stats() const { return {}; }
 };
 
 /// Makes the log of one directory. The directory belongs to this log alone and may not exist yet.
