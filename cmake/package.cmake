@@ -1,4 +1,5 @@
-# Install rules: find_package(dstream) gives dstream::rdd, dstream::receivers, dstream::streaming and the connectors.
+# Install rules: find_package(dstream) gives dstream::rdd, dstream::receivers, dstream::streaming, dstream::plugins and
+# the connectors, and the functions for plugins.
 
 include(CMakePackageConfigHelpers)
 
@@ -11,4 +12,5 @@ install(EXPORT dstreamTargets NAMESPACE dstream:: DESTINATION "${package_dir}")
 install(FILES "${PROJECT_BINARY_DIR}/dstreamConfig.cmake" "${PROJECT_BINARY_DIR}/dstreamConfigVersion.cmake"
               "${CMAKE_CURRENT_LIST_DIR}/FindDstreamCompression.cmake"
               "${CMAKE_CURRENT_LIST_DIR}/FindDstreamRdkafka.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/dstreamPlugin.cmake"
         DESTINATION "${package_dir}")

@@ -1,0 +1,4 @@
+// A shared object of something else.
+extern "C" int answer() {
+    return 42;
+}

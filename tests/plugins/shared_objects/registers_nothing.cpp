@@ -1,0 +1,2 @@
+// A plugin that registers nothing.
+#include <plugins/plugin.hpp>
