@@ -56,8 +56,8 @@ void check(const OptionSpec& spec, const std::string& text) {
     try {
         checkValue(spec, text);
     } catch (const std::exception& error) {
-        throw IllegalArgumentException("option \"" + spec.name + "\" must be of type " + std::string(toString(spec.type)) +
-                                       ": " + redact(spec.name, error.what()));
+        throw IllegalArgumentException("option \"" + spec.name + "\" must be of type " +
+                                       std::string(toString(spec.type)) + ": " + redact(spec.name, error.what()));
     }
 }
 
