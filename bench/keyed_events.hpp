@@ -4,9 +4,8 @@
 #include "measure.hpp"
 #include <dstream/testkit.hpp>
 
-#include <array>
 #include <filesystem>
-#include <memory>
+#include <optional>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -34,14 +33,14 @@ public:
 
     /// Brings a batch into memory, instead of the one prepared before.
     void prepare(uint64_t batch) {
-        prepared_ = std::make_shared<Halves>();
+        std::vector<Event> events;
+        events.reserve(shape_.perBatch);
+        for (std::size_t half : {0, 1}) draw(shape_, batch, half, [&](Event e) { events.push_back(e); });
+        prepared_ = context().sparkContext().parallelize(std::move(events), 2);
         preparedBatch_ = batch;
-        for (std::size_t half : {0, 1}) draw(shape_, batch, half, [&](Event e) { (*prepared_)[half].push_back(e); });
     }
 
 private:
-    using Halves = std::array<std::vector<Event>, 2>;
-
     template <class Emit>
     static void draw(const Shape& shape, uint64_t batch, std::size_t half, Emit&& emit) {
         const bool all = shape.allKeysFirst && batch == 0;
@@ -53,22 +52,15 @@ private:
 
     std::optional<dstream::RDD<Event>> compute(dstream::Time time) override {
         const auto batch = static_cast<uint64_t>((time - zeroTime()) / slideDuration()) - 1;
-        std::weak_ptr<const Halves> prepared;
-        if (prepared_ && preparedBatch_ == batch) prepared = prepared_;
+        if (prepared_ && preparedBatch_ == batch) return std::exchange(prepared_, std::nullopt);
         return context()
             .sparkContext()
             .parallelize(std::vector<std::size_t>{0, 1}, 2)
-            .flatMap<Event>([prepared, batch, shape = shape_](std::size_t half, auto&& emit) {
-                if (const auto events = prepared.lock()) {
-                    for (const Event& event : (*events)[half]) emit(event);
-                } else {
-                    draw(shape, batch, half, emit);
-                }
-            });
+            .flatMap<Event>([batch, shape = shape_](std::size_t half, auto&& emit) { draw(shape, batch, half, emit); });
     }
 
     const Shape shape_;
-    std::shared_ptr<Halves> prepared_;
+    std::optional<dstream::RDD<Event>> prepared_;
     uint64_t preparedBatch_ = 0;
 };
 

@@ -113,7 +113,14 @@ public:
     void committed(int partition, const VersionPtr& version) {
         std::vector<VersionPtr> old;  // let go after the lock
         std::vector<VersionPtr> unfinished;
+        std::vector<std::vector<VersionPtr>> bases;
+        const std::size_t records = version->table()->undoRecords();
         const std::lock_guard lock(mutex_);
+        if (records > kFewRecords && records > version->size() / 4) {
+            // Changes of so many keys are not worth their memory: the next checkpoint is of all keys.
+            bases.push_back(std::exchange(base_, {}));
+            for (auto& [at, versions] : kept_) bases.push_back(std::exchange(versions, {}));
+        }
         auto& table = tables_[static_cast<std::size_t>(partition)];
         if (!table || *table->head() < version->number()) table = version->table();
         const int64_t number = version->number();
@@ -133,6 +140,7 @@ public:
 
 private:
     static constexpr std::size_t kUnfinished = 2;
+    static constexpr std::size_t kFewRecords = 16384;  // of a partition
 
     mutable std::mutex mutex_;  // guards the fields below; before the tables' own
     std::vector<typename Table::Ptr> tables_;
@@ -415,10 +423,6 @@ private:
             for (uint32_t at = group.first; at != kEnd; at = next_[at]) values.push_back(std::move(values_[at]));
             return values;
         }
-        void prefetch(const Group& group) const {
-            __builtin_prefetch(values_.data() + group.first);
-            __builtin_prefetch(next_.data() + group.first);
-        }
         std::optional<S> takeInitial(const K& key) {
             if (initial_.empty()) return std::nullopt;
             auto* const entry = initial_.find(PlacementHash<K>{}(key), key);
@@ -448,11 +452,45 @@ private:
         std::vector<uint32_t> next_;  // the next value of the same key
     };
 
+    /// The new values of keys that have a state, by the key's index in the table.
+    class ByIndex {
+    public:
+        void add(uint32_t index, V value) {
+            values_.push_back({std::move(value), kEnd});
+            indexes_.push_back(index);
+        }
+        /// To be called when all have been added, and before the ones below.
+        void link(std::size_t numIndexes) {
+            first_.assign(numIndexes, kEnd);
+            for (std::size_t i = values_.size(); i-- > 0;) {
+                values_[i].next = std::exchange(first_[indexes_[i]], static_cast<uint32_t>(i));
+            }
+        }
+        void prefetch(uint32_t index) const {
+            if (index < first_.size() && first_[index] != kEnd) __builtin_prefetch(&values_[first_[index]]);
+        }
+        void take(uint32_t index, std::vector<V>& values) {
+            values.clear();
+            for (uint32_t at = first_[index]; at != kEnd; at = values_[at].next)
+                values.push_back(std::move(values_[at].value));
+        }
+
+    private:
+        struct Linked {
+            V value;
+            uint32_t next;  // the next one of the same key
+        };
+        std::vector<Linked> values_;
+        std::vector<uint32_t> indexes_;
+        std::vector<uint32_t> first_;
+    };
+
     std::shared_ptr<const ChunkList<Pair>> write(int partition, TaskContext& context,
                                                  const typename Base::VersionPtr& before,
                                                  Attempt& attempt) const override {
         F f(f_);
-        Groups groups;
+        Groups groups;    // per key: of those without a state
+        ByIndex updates;  // of the others
         if (initial_ != nullptr) {
             forEachChunk(*initial_, partition, context, [&](const Chunk<Pair>& chunk) {
                 for (std::size_t i = 0; i < chunk.size; ++i) groups.addInitial(chunk[i].first, chunk[i].second);
@@ -460,20 +498,30 @@ private:
         }
         if (data_ != nullptr) {
             forEachChunk(*data_, partition, context, [&](const Chunk<std::pair<K, V>>& chunk) {
-                for (std::size_t i = 0; i < chunk.size; ++i) groups.add(chunk[i].first, chunk[i].second);
+                std::vector<uint32_t> indexes;
+                if (kPerKey) {
+                    indexes = attempt.locate(chunk.size, [&](std::size_t i) -> const K& { return chunk[i].first; });
+                }
+                for (std::size_t i = 0; i < chunk.size; ++i) {
+                    const auto& [key, value] = chunk[i];
+                    if (kPerKey && indexes[i] != Attempt::kNoIndex) {
+                        updates.add(indexes[i], value);
+                    } else {
+                        groups.add(key, value);
+                    }
+                }
             });
         }
         auto outputs = std::make_shared<ChunkList<Pair>>();
         if constexpr (kPerKey) {
-            updateKeys(f, groups, context, attempt);
+            updateKeys(f, groups, updates, context, attempt);
         } else {
             updatePartition(f, groups, context, before, attempt, *outputs);
         }
         return outputs;
     }
 
-    void updateKeys(F& f, Groups& groups, TaskContext& context, Attempt& attempt) const {
-        auto& all = groups.all();
+    void updateKeys(F& f, Groups& groups, ByIndex& updates, TaskContext& context, Attempt& attempt) const {
         const auto call = [&](const K& key, std::vector<V>&& values, std::optional<S>&& state) {
             return guarded(this,
                            [&] { return std::optional<S>(f(this->time(), key, std::move(values), std::move(state))); });
@@ -490,30 +538,21 @@ private:
                 return true;
             }
         };
-        const auto indexes = attempt.locate(all.size(), [&](std::size_t i) -> const K& { return all[i].first; });
-        std::vector<uint32_t> groupAt(attempt.numIndexes());
-        for (std::size_t i = 0; i < indexes.size(); ++i) {
-            if (indexes[i] != Attempt::kNoIndex) groupAt[indexes[i]] = static_cast<uint32_t>(i + 1);
-        }
-        constexpr uint32_t kAhead = 12;
+        constexpr uint32_t kAhead = 48;
         std::size_t calls = 0;
+        std::vector<V> values;
+        updates.link(attempt.numIndexes());
         attempt.updateAll([&](uint32_t index, const K& key, std::optional<S>& state) {
             if (++calls % 1024 == 0) context.checkCancelled();
-            if (index + 2 * kAhead < groupAt.size()) {
-                if (groupAt[index + 2 * kAhead] != 0) __builtin_prefetch(&all[groupAt[index + 2 * kAhead] - 1]);
-                if (groupAt[index + kAhead] != 0) groups.prefetch(all[groupAt[index + kAhead] - 1].second);
-            }
-            const uint32_t group = groupAt[index];
-            return update(key, group == 0 ? std::vector<V>() : groups.take(all[group - 1].second), state);
+            updates.prefetch(index + kAhead);
+            updates.take(index, values);
+            return update(key, std::move(values), state);
         });
-        std::vector<std::size_t> fresh;
-        for (std::size_t i = 0; i < indexes.size(); ++i) {
-            if (indexes[i] == Attempt::kNoIndex) fresh.push_back(i);
-        }
+        auto& fresh = groups.all();
         attempt.update(
-            fresh.size(), [&](std::size_t i) -> const K& { return all[fresh[i]].first; },
+            fresh.size(), [&](std::size_t i) -> const K& { return fresh[i].first; },
             [&](std::size_t i, std::optional<S>& state) {
-                auto& [key, group] = all[fresh[i]];
+                auto& [key, group] = fresh[i];
                 if (++calls % 1024 == 0) context.checkCancelled();
                 state = call(key, groups.take(group), groups.takeInitial(key));
                 return state.has_value();
@@ -756,7 +795,8 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
             }
             auto table = Table::make((flags & kTimed) != 0);
             auto attempt = table->begin(std::nullopt, number);
-            while (in.u8() != 0) {
+            const std::size_t bytes = in.remaining();
+            for (bool first = true; in.u8() != 0; first = false) {
                 std::vector<K> keys;
                 std::vector<S> states;
                 std::vector<int64_t> times;
@@ -764,6 +804,8 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
                 Codec<S>::read(in, states);
                 Codec<int64_t>::read(in, times);
                 checkSizes(keys, states, times);
+                // All pieces are likely to be like the first one.
+                if (first) attempt->reserve(bytes / (bytes - in.remaining()) * keys.size());
                 attempt->load(keys, states, times);
             }
             records.push_back(Record{attempt->commit(readOutputs(in)), nullptr, nullptr});

@@ -49,6 +49,22 @@ struct WriterId {
 /// Ends the work of an attempt that another one has taken the table over from.
 struct AttemptSuperseded {};
 
+/// Memory for tables that are read here and there: from 2 MiB on in large pages, where the system has them.
+void* allocateTable(std::size_t bytes);
+void freeTable(void* memory, std::size_t bytes) noexcept;
+
+/// An allocator of such memory.
+template <class T>
+struct TableAllocator {
+    using value_type = T;
+    TableAllocator() = default;
+    template <class U>
+    TableAllocator(const TableAllocator<U>&) {}  // NOLINT: as the standard's allocators convert
+    T* allocate(std::size_t n) { return static_cast<T*>(allocateTable(n * sizeof(T))); }
+    void deallocate(T* memory, std::size_t n) noexcept { freeTable(memory, n * sizeof(T)); }
+    friend bool operator==(const TableAllocator&, const TableAllocator&) { return true; }
+};
+
 /// One partition of keyed state: a hash table updated in place, with versions. The newest version is the table itself;
 /// older ones, for as long as somebody holds them, are reached through undo records. Versions have rising numbers, the
 /// times of batches in ms.
@@ -68,6 +84,7 @@ template <class K, class S>
 class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S>> {
     static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
     static constexpr std::size_t kPiece = 1024;  // entries per lock, per segment and undo records per block
+    static constexpr int kRenewBits = 30;        // ids of records are renewed at every 2^30th
     static constexpr bool kStoresHash = !(std::is_arithmetic_v<K> || std::is_enum_v<K>);
 
     // Of an entry, and of its state before, in an undo record.
@@ -92,10 +109,9 @@ class VersionedTable : public std::enable_shared_from_this<VersionedTable<K, S>>
         [[no_unique_address]] std::conditional_t<kStoresHash, uint32_t, NoHash> hash;
     };
     using Times = std::array<int64_t, kPiece>;
-    struct Segment {
-        std::array<Entry, kPiece> entries;
-        std::unique_ptr<Times> updated;  // of a timed table
-    };
+    using Segment = std::array<Entry, kPiece>;
+    // Segments come one by one as long as the table is small, then as many at a time as fill a large page.
+    static constexpr std::size_t kSlab = std::max<std::size_t>(1, (std::size_t{1} << 21) / sizeof(Segment));
 
     /// What an entry was before a version.
     struct Undo {
@@ -127,7 +143,10 @@ public:
     using Ptr = std::shared_ptr<VersionedTable>;
     using VersionPtr = std::shared_ptr<const Version>;
 
-    static Ptr make(bool timed = false) { return Ptr(new VersionedTable(timed)); }
+    /// @param firstRecord  the number of its first undo record
+    static Ptr make(bool timed = false, uint64_t firstRecord = 0) {
+        return Ptr(new VersionedTable(timed, firstRecord));
+    }
     ~VersionedTable() { clear(); }
     VersionedTable(const VersionedTable&) = delete;
     VersionedTable& operator=(const VersionedTable&) = delete;
@@ -161,6 +180,7 @@ public:
         writer_ = writer;
         to_ = to;
         sizeBefore_ = size_;
+        renewOldIds();
         firstRecord_ = newest_;
         return Attempt(this->shared_from_this(), active_);
     }
@@ -169,10 +189,10 @@ public:
     /// Bytes that the table keeps, without what keys and states own elsewhere.
     std::size_t memoryBytes() const {
         const std::shared_lock lock(mutex_);
-        std::size_t bytes = segments_.size() * sizeof(Segment) + segments_.capacity() * sizeof(segments_[0]) +
-                            slots_.capacity() * sizeof(uint32_t) + free_.capacity() * sizeof(uint32_t) +
-                            undo_.size() * sizeof(UndoBlock);
-        if (timed_) bytes += segments_.size() * sizeof(Times);
+        std::size_t bytes = (segments_.size() + unused_) * sizeof(Segment) + times_.size() * sizeof(Times) +
+                            segments_.capacity() * sizeof(segments_[0]) +
+                            (undo_.size() + spare_.size()) * sizeof(UndoBlock) +
+                            (slots_.capacity() + free_.capacity() + born_.capacity()) * sizeof(uint32_t);
         for (const auto& [time, entries] : byTime_) bytes += entries.capacity() * sizeof(uint32_t) + 64;
         return bytes;
     }
@@ -183,7 +203,10 @@ public:
     }
 
 private:
-    explicit VersionedTable(bool timed) : timed_(timed) { slots_.assign(std::size_t{1} << bits_, 0); }
+    VersionedTable(bool timed, uint64_t firstRecord)
+        : timed_(timed), oldest_(firstRecord), newest_(firstRecord), renewed_(firstRecord >> kRenewBits) {
+        slots_.assign(std::size_t{1} << bits_, 0);
+    }
 
     std::optional<int64_t> headNumber() const {
         return versions_.empty() ? std::nullopt : std::optional(versions_.back().number);
@@ -213,11 +236,16 @@ private:
     }
     static uint32_t hashOf(const Entry& entry) requires kStoresHash { return entry.hash; }
     static uint32_t hashOf(const Entry& entry) requires(!kStoresHash) { return hashOf(entry.key); }
-    Entry& entry(uint32_t index) { return segments_[index / kPiece]->entries[index % kPiece]; }
-    const Entry& entry(uint32_t index) const { return segments_[index / kPiece]->entries[index % kPiece]; }
-    int64_t updated(uint32_t index) const { return timed_ ? (*segments_[index / kPiece]->updated)[index % kPiece] : 0; }
+    Entry& entry(uint32_t index) { return (*segments_[index / kPiece])[index % kPiece]; }
+    const Entry& entry(uint32_t index) const { return (*segments_[index / kPiece])[index % kPiece]; }
+    int64_t updated(uint32_t index) const { return timed_ ? (*times_[index / kPiece])[index % kPiece] : 0; }
     void setUpdated(uint32_t index, int64_t number) {
-        if (timed_) (*segments_[index / kPiece]->updated)[index % kPiece] = number;
+        if (timed_) (*times_[index / kPiece])[index % kPiece] = number;
+    }
+    void prefetch(uint32_t index) const {
+        const Entry& at = entry(index);
+        __builtin_prefetch(&at);
+        if constexpr (sizeof(Entry) % 64 != 0) __builtin_prefetch(reinterpret_cast<const char*>(&at + 1) - 1);
     }
     uint32_t mask() const { return static_cast<uint32_t>(slots_.size() - 1); }
     uint32_t home(uint32_t hash) const { return hash >> (32 - bits_); }
@@ -248,7 +276,7 @@ private:
     void reserve(std::size_t used) {
         if (used * 5 <= slots_.size() * 4) return;
         while (used * 5 > (std::size_t{1} << bits_) * 4) ++bits_;
-        slots_ = std::vector<uint32_t>();
+        slots_ = {};
         slots_.assign(std::size_t{1} << bits_, 0);
         for (uint32_t index = 0; index < count_; ++index) {
             const Entry& at = entry(index);
@@ -269,15 +297,21 @@ private:
 
     // ---- entries
 
+    void addSegment() {
+        if (unused_ == 0) {
+            slabs_.emplace_back(segments_.size() < kSlab ? 1 : kSlab);
+            unused_ = slabs_.back().size();
+        }
+        segments_.push_back(&slabs_.back()[slabs_.back().size() - unused_]);
+        --unused_;
+        if (timed_) times_.push_back(std::make_unique<Times>());
+    }
     template <class Key>
     uint32_t insert(const Key& key, uint32_t hash) {
         reserve(used_ + 1);
         uint32_t index = count_;
         if (free_.empty()) {
-            if (index % kPiece == 0) {
-                segments_.push_back(std::make_unique<Segment>());
-                if (timed_) segments_.back()->updated = std::make_unique<Times>();
-            }
+            if (index % kPiece == 0) addSegment();
             ++count_;
         } else {
             index = free_.back();
@@ -286,6 +320,7 @@ private:
         Entry& at = entry(index);
         std::construct_at(&at.key, convertElement<K>(key));
         at.flags = static_cast<uint8_t>((at.flags & kIndexed) | kUsed);
+        at.undo = static_cast<uint32_t>(oldest_ - 1);
         if constexpr (kStoresHash) at.hash = hash;
         ++used_;
         fill(hash, index);
@@ -315,39 +350,43 @@ private:
         --size_;
     }
 
-    // ---- undo records: ids count up from 0; entries and records keep their lower 32 bits. An id that is out of date
-    // may look like that of a living record, but of one that belongs to another entry.
+    // ---- undo records: ids count up; entries and records keep their lower 32 bits. So that an id that is out of date
+    // does not come to look like that of a living record, it is replaced before the count has gone round.
 
     Undo& recordAt(uint64_t id) { return undo_[id / kPiece - oldest_ / kPiece]->records[id % kPiece]; }
     const Undo& recordAt(uint64_t id) const { return undo_[id / kPiece - oldest_ / kPiece]->records[id % kPiece]; }
-    /// The id of an entry's record by its lower bits, if it lies in [from, limit); else `limit`. Older records are not
-    /// looked at.
-    uint64_t recordOf(uint32_t index, uint32_t lowId, uint64_t from, uint64_t limit) const {
+    /// The id of a record by its lower bits, if it lies in [from, limit); else `limit`.
+    uint64_t recordOf(uint32_t lowId, uint64_t from, uint64_t limit) const {
         const uint64_t id = oldest_ + static_cast<uint32_t>(lowId - static_cast<uint32_t>(oldest_));
-        return id >= from && id < limit && recordAt(id).entry == index ? id : limit;
-    }
-    /// The record that this attempt may have made of an entry already; null when there can be none.
-    const Undo* likelyRecord(const Entry& at) const {
-        const uint64_t id = oldest_ + static_cast<uint32_t>(at.undo - static_cast<uint32_t>(oldest_));
-        return id >= firstRecord_ && id < newest_ ? &recordAt(id) : nullptr;
+        return id >= from && id < limit ? id : limit;
     }
     /// The oldest record of an entry from `position` on: what the entry was at that position. Null when it is that
     /// still.
-    const Undo* recordSince(uint32_t index, const Entry& at, uint64_t position) const {
+    const Undo* recordSince(const Entry& at, uint64_t position) const {
         const Undo* found = nullptr;
         uint64_t limit = newest_;
-        for (uint64_t id = recordOf(index, at.undo, position, limit); id < limit;) {
+        for (uint64_t id = recordOf(at.undo, position, limit); id < limit;) {
             found = &recordAt(id);
             limit = id;
-            id = recordOf(index, found->previous, position, limit);
+            id = recordOf(found->previous, position, limit);
         }
         return found;
+    }
+    /// Replaces the ids that are out of date, before a writer that comes after many records.
+    void renewOldIds() {
+        if (newest_ >> kRenewBits == renewed_) return;
+        renewed_ = newest_ >> kRenewBits;
+        const auto renew = [this](uint32_t& lowId) {
+            if (recordOf(lowId, oldest_, newest_) == newest_) lowId = static_cast<uint32_t>(oldest_ - 1);
+        };
+        for (uint32_t index = 0; index < count_; ++index) renew(entry(index).undo);
+        for (uint64_t id = oldest_; id < newest_; ++id) renew(recordAt(id).previous);
     }
     /// Calls `f` with an entry as it was at `position`; 0 when its key had no state then.
     template <class F>
     std::size_t visit(uint32_t index, uint64_t position, F&& f) const {
         const Entry& at = entry(index);
-        if (const Undo* const before = recordSince(index, at, position)) {
+        if (const Undo* const before = recordSince(at, position)) {
             if (!(before->flags & kLive)) return 0;
             f(at.key, before->state, before->updated);
         } else {
@@ -357,36 +396,49 @@ private:
         return 1;
     }
     /// Keeps what an entry is before this attempt changes it for the first time.
-    Undo* remember(uint32_t index, Entry& at) {
-        if (versions_.empty()) return nullptr;  // nobody can want what was before the first version
-        if (const uint64_t id = recordOf(index, at.undo, firstRecord_, newest_); id < newest_) return &recordAt(id);
-        if (newest_ / kPiece - oldest_ / kPiece == undo_.size()) undo_.push_back(std::make_unique<UndoBlock>());
-        Undo& record = recordAt(newest_);
+    void remember(uint32_t index, Entry& at) {
+        if (recordOf(at.undo, firstRecord_, newest_) < newest_) return;
+        if (newest_ / kPiece - oldest_ / kPiece == undo_.size()) {
+            if (spare_.empty()) {
+                undo_.push_back(std::make_unique<UndoBlock>());
+            } else {
+                undo_.push_back(std::move(spare_.back()));
+                spare_.pop_back();
+            }
+        }
+        Undo& record = undo_.back()->records[newest_ % kPiece];
         record.entry = index;
         record.previous = at.undo;
         record.flags = at.flags & kLive;
         record.updated = updated(index);
         if (at.flags & kLive) std::construct_at(&record.state, std::move(at.state));
         at.undo = static_cast<uint32_t>(newest_++);
-        return &record;
     }
     void change(uint32_t index, std::optional<S>&& state) {
         Entry& at = entry(index);
-        Undo* const record = remember(index, at);
+        const bool undoable = !versions_.empty();  // nobody can want what was before the first version
+        if (undoable) remember(index, at);
         if (state) {
             const bool wasDead = !(at.flags & kLive);
             setState(at, *std::move(state));
             setUpdated(index, to_);
-            if (record != nullptr) record->flags &= static_cast<uint8_t>(~kDies);
-            if (timed_ && wasDead && !(at.flags & kIndexed)) born_.push_back(index);
+            if (wasDead) {
+                if (undoable) recordAt(recordOf(at.undo, oldest_, newest_)).flags &= static_cast<uint8_t>(~kDies);
+                if (timed_ && !(at.flags & kIndexed)) born_.push_back(index);
+            }
         } else {
             dropState(at);
-            if (record != nullptr) {
-                record->flags |= kDies;
+            if (undoable) {
+                recordAt(recordOf(at.undo, oldest_, newest_)).flags |= kDies;
             } else {
                 freeEntry(index);
             }
         }
+    }
+    void dropOldestBlock() {
+        // The next attempt is likely to need as many as the last one did.
+        if (spare_.size() <= lastRecords_ / kPiece) spare_.push_back(std::move(undo_.front()));
+        undo_.pop_front();
     }
 
     void putInIndex(uint32_t index) {
@@ -413,7 +465,7 @@ private:
                 setUpdated(record.entry, record.updated);
                 at.undo = record.previous;
                 // A key that was there without a state has an older record that leads back to one.
-                if (!(at.flags & kLive) && recordOf(record.entry, at.undo, oldest_, newest_ - 1) == newest_ - 1)
+                if (!(at.flags & kLive) && recordOf(at.undo, oldest_, newest_ - 1) == newest_ - 1)
                     freeEntry(record.entry);
             }
             while (!undo_.empty() && (oldest_ / kPiece + undo_.size() - 1) * kPiece >= newest_) undo_.pop_back();
@@ -423,7 +475,7 @@ private:
     }
     /// The attempt is over, one way or the other.
     void end() {
-        born_.clear();
+        born_ = {};
         active_ = 0;
         trim();
         ended_.notify_all();
@@ -443,7 +495,7 @@ private:
                 const Entry& at = entry(record.entry);
                 if (!(at.flags & kLive) && at.undo == static_cast<uint32_t>(oldest_)) freeEntry(record.entry);
             }
-            if (++oldest_ % kPiece == 0) undo_.pop_front();
+            if (++oldest_ % kPiece == 0) dropOldestBlock();
         }
     }
 
@@ -459,8 +511,12 @@ private:
             if ((oldest_ + 1) % kPiece == 0) undo_.pop_front();
         }
         undo_.clear();
-        oldest_ = newest_ = 0;
+        spare_.clear();
+        oldest_ = newest_;
         segments_.clear();
+        slabs_.clear();
+        times_.clear();
+        unused_ = 0;
         free_.clear();
         byTime_.clear();
         bits_ = 4;
@@ -472,17 +528,24 @@ private:
     const bool timed_;
     mutable FairSharedMutex mutex_;  // guards the fields below
     std::condition_variable_any ended_;
-    std::vector<std::unique_ptr<Segment>> segments_;
-    std::vector<uint32_t> slots_;  // 0: a gap; else the entry's number + 1 in the lower `bits_`, above them of its hash
+    std::vector<Segment*> segments_;
+    std::vector<std::vector<Segment, TableAllocator<Segment>>> slabs_;  // what they are parts of
+    std::size_t unused_ = 0;                                            // segments at the end of the last slab
+    std::vector<std::unique_ptr<Times>> times_;                         // of the segments of a timed table
+    // 0: a gap; else the entry's number + 1 in the lower `bits_`, above them of its hash.
+    std::vector<uint32_t, TableAllocator<uint32_t>> slots_;
     std::vector<uint32_t> free_;
     int bits_ = 4;
     uint32_t count_ = 0;    // entries there have ever been
     std::size_t used_ = 0;  // those with a key
     std::size_t size_ = 0;  // those with a state
 
-    std::deque<std::unique_ptr<UndoBlock>> undo_;  // the records in [oldest_, newest_)
-    uint64_t oldest_ = 0;
-    uint64_t newest_ = 0;
+    std::deque<std::unique_ptr<UndoBlock>> undo_;    // the records in [oldest_, newest_)
+    std::vector<std::unique_ptr<UndoBlock>> spare_;  // to be used again
+    uint64_t lastRecords_ = 0;                       // that the last attempt made
+    uint64_t oldest_;
+    uint64_t newest_;
+    uint64_t renewed_;                  // how often old ids have been renewed
     std::deque<VersionInfo> versions_;  // the last one is the table
 
     // The entries by a time at which they were set, each one once. Not that of the last time: it is looked up when the
@@ -548,14 +611,17 @@ public:
     template <class F>
     void readChangesSince(const Version& before, F&& f) const {
         const VersionedTable& table = *table_;
-        std::vector<uint32_t> indexes;
+        std::vector<bool> changed;
         for (uint64_t id = before.position_; id < position_;) {
             const std::shared_lock lock(table.mutex_);
+            changed.resize(table.count_);
             for (const uint64_t end = std::min(position_, id + kPiece); id < end; ++id)
-                indexes.push_back(table.recordAt(id).entry);
+                changed[table.recordAt(id).entry] = true;
         }
-        std::sort(indexes.begin(), indexes.end());
-        indexes.erase(std::unique(indexes.begin(), indexes.end()), indexes.end());
+        std::vector<uint32_t> indexes;
+        for (uint32_t index = 0; index < changed.size(); ++index) {
+            if (changed[index]) indexes.push_back(index);
+        }
         struct Change {
             K key;
             std::optional<S> state;
@@ -640,7 +706,7 @@ public:
             bool changed = false;
             std::optional<S> state;
         };
-        constexpr std::size_t kAhead = 12;
+        constexpr std::size_t kAhead = 32;
         std::vector<Item> items;
         items.reserve(std::min(n, kPiece));
         std::vector<uint16_t> itemOf(std::min(n, kPiece));
@@ -676,7 +742,7 @@ public:
                     if (i < kAhead) continue;
                     Item& item = items[i - kAhead];
                     item.index = table.candidate(item.slot, item.hash);
-                    if (item.index != kNone) __builtin_prefetch(&table.entry(item.index));
+                    if (item.index != kNone) table.prefetch(item.index);
                 }
                 for (Item& item : items) {
                     while (item.index != kNone && !sameKey(table.entry(item.index).key, *item.key)) {
@@ -686,7 +752,6 @@ public:
                     if (item.index == kNone) continue;
                     const Entry& at = table.entry(item.index);
                     if (at.flags & kLive) item.state.emplace(at.state);
-                    __builtin_prefetch(table.likelyRecord(at));
                 }
             }
             for (std::size_t i = 0; i < size; ++i) {
@@ -727,7 +792,7 @@ public:
                 checkActive();
                 if (begin >= table.count_) return;
                 const uint32_t end = static_cast<uint32_t>(std::min<std::size_t>(begin + kPiece, table.count_));
-                const auto& entries = table.segments_[begin / kPiece]->entries;
+                const Segment& entries = *table.segments_[begin / kPiece];
                 for (uint32_t index = begin; index < end; ++index) {
                     const Entry& at = entries[index - begin];
                     if (at.flags & kLive) items.push_back(Item{at.key, at.state, index, Action::kNone});
@@ -772,7 +837,7 @@ public:
                 if (i >= kAhead && i < size + kAhead) {
                     uint32_t slot = table.home(hashes[i - kAhead]);
                     const uint32_t likely = table.candidate(slot, hashes[i - kAhead]);
-                    if (likely != kNone) __builtin_prefetch(&table.entry(likely));
+                    if (likely != kNone) table.prefetch(likely);
                 }
                 if (i < 2 * kAhead) continue;
                 const std::size_t at = i - 2 * kAhead;
@@ -827,17 +892,32 @@ public:
     /// Sets states as a snapshot has them.
     /// @param updated  the numbers of the versions that set them; may be empty
     void load(const std::vector<K>& keys, std::vector<S>& states, const std::vector<int64_t>& updated) {
+        constexpr std::size_t kAhead = 16;
         VersionedTable& table = *table_;
         const std::unique_lock lock(table.mutex_);
         checkActive();
         table.reserve(table.used_ + keys.size());
-        for (std::size_t i = 0; i < keys.size(); ++i) {
-            const uint32_t hash = hashOf(keys[i]);
-            uint32_t index = table.locate(keys[i], hash);
-            if (index == kNone) index = table.insert(keys[i], hash);
-            table.change(index, std::optional<S>(std::move(states[i])));
-            if (!updated.empty()) table.setUpdated(index, updated[i]);
+        std::array<uint32_t, kAhead> hashes;  // of the next keys
+        for (std::size_t i = 0; i < keys.size() + kAhead; ++i) {
+            if (i >= kAhead) {
+                const std::size_t at = i - kAhead;
+                const uint32_t hash = hashes[at % kAhead];
+                uint32_t index = table.locate(keys[at], hash);
+                if (index == kNone) index = table.insert(keys[at], hash);
+                table.change(index, std::optional<S>(std::move(states[at])));
+                if (!updated.empty()) table.setUpdated(index, updated[at]);
+            }
+            if (i < keys.size()) {
+                hashes[i % kAhead] = hashOf(keys[i]);
+                __builtin_prefetch(&table.slots_[table.home(hashes[i % kAhead])]);
+            }
         }
+    }
+    /// Makes room for so many keys in all.
+    void reserve(std::size_t keys) {
+        const std::unique_lock lock(table_->mutex_);
+        checkActive();
+        table_->reserve(keys);
     }
 
     /// Makes the version, which is the newest from now on.
@@ -855,6 +935,7 @@ public:
                 if (!(table->entry(index).flags & kIndexed)) table->putInIndex(index);
             }
         }
+        table->lastRecords_ = table->newest_ - table->firstRecord_;
         table->versions_.push_back({table->to_, table->newest_, table->size_, 0, std::move(outputs)});
         VersionPtr version = table->hold(table->versions_.back());
         table->end();
