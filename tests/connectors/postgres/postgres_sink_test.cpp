@@ -11,6 +11,7 @@
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <libpq-fe.h>
 #include <memory>
@@ -62,11 +63,16 @@ public:
             command("initdb", {"-D", data, "-A", "trust", "-U", "test", "--no-sync", "-E", "UTF8", "--locale=C"}));
         if (make.finish() != 0) throw SparkException("initdb failed: " + make.output());
         process_.emplace(command("postgres", {"-D", data, "-k", path(), "-c", "listen_addresses=", "-c", "fsync=off",
-                                              "-c", "max_connections=20"}));
+                                              "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=20"}));
         for (std::string line = process_->readLine();; line = process_->readLine()) {
             if (line.empty()) throw SparkException("postgres ended: " + process_->output());
             if (line.find("ready to accept connections") != std::string::npos) break;
         }
+    }
+    /// An end by SIGKILL would leave shared memory behind.
+    ~Server() {
+        if (process_) ::kill(process_->id(), SIGINT);
+        if (process_) process_->finish();
     }
     std::string path() const { return directory_.path(); }
 
