@@ -175,7 +175,8 @@ private:
     OffsetCommitCallback callback_;
     int64_t answeredAt_ = 0;  // by the clock
     int64_t failedCommits_ = 0;
-    bool silent_ = false;  // the broker does not answer
+    std::string lastMembership_;  // in the group, once the consumer is closed
+    bool silent_ = false;         // the broker does not answer
 };
 
 }  // namespace detail

@@ -1,0 +1,216 @@
+#include "broker.hpp"
+
+#include "client.hpp"
+#include "connectors/kafka/kafka_utils.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <csignal>
+#include <fstream>
+#include <netinet/in.h>
+#include <sstream>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace dstream::kafka {
+
+namespace {
+
+using namespace detail;
+constexpr int kPatienceMs = 120'000;
+
+std::unique_ptr<Broker> broker;
+
+class StopBroker final : public testing::Environment {
+    void TearDown() override { broker.reset(); }
+};
+[[maybe_unused]] const testing::Environment* const stopBroker = testing::AddGlobalTestEnvironment(new StopBroker);
+
+/// Tells whether nobody listens on the port.
+bool bindable(int port, int* chosen = nullptr) {
+    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const bool bound = ::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    socklen_t size = sizeof address;
+    if (bound && chosen != nullptr && ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
+        *chosen = ntohs(address.sin_port);
+    }
+    ::close(socket);
+    return bound;
+}
+
+/// A port that is free together with the one after it, where the controller listens.
+int freePort() {
+    int port = 0;
+    while (!bindable(0, &port) || port > 65'000 || !bindable(port + 1)) {
+    }
+    return port;
+}
+
+ClientPtr makeAdmin(const Params& params) {
+    return makeClient(RD_KAFKA_PRODUCER, makeConf(params, Role::kProducer));
+}
+
+/// Waits for the answer to one request about one topic.
+void await(rd_kafka_queue_t* queue, const std::string& what) {
+    const std::unique_ptr<rd_kafka_event_t, Destroyer<rd_kafka_event_destroy>> event(
+        rd_kafka_queue_poll(queue, kPatienceMs));
+    if (!event) throw SparkException(what + ": the broker does not answer");
+    rd_kafka_resp_err_t error = rd_kafka_event_error(event.get());
+    const rd_kafka_topic_result_t** topics = nullptr;
+    std::size_t count = 0;
+    if (const auto* created = rd_kafka_event_CreateTopics_result(event.get())) {
+        topics = rd_kafka_CreateTopics_result_topics(created, &count);
+    } else if (const auto* deleted = rd_kafka_event_DeleteTopics_result(event.get())) {
+        topics = rd_kafka_DeleteTopics_result_topics(deleted, &count);
+    } else if (const auto* grown = rd_kafka_event_CreatePartitions_result(event.get())) {
+        topics = rd_kafka_CreatePartitions_result_topics(grown, &count);
+    }
+    for (std::size_t i = 0; i < count && error == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+        error = rd_kafka_topic_result_error(topics[i]);
+    }
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw SparkException(what + ": " + textOf(error));
+}
+
+void check(const char* what, rd_kafka_error_t* reported) {
+    const ErrorPtr error(reported);
+    if (error) throw SparkException(std::string(what) + ": " + rd_kafka_error_string(error.get()));
+}
+
+ClientPtr transactionalProducer(const std::string& id) {
+    ClientPtr producer = makeAdmin(Broker::get().params({{"transactional.id", id}}));
+    check("init", rd_kafka_init_transactions(producer.get(), kPatienceMs));
+    return producer;
+}
+
+}  // namespace
+
+Broker& Broker::get() {
+    if (!broker) broker = std::make_unique<Broker>();
+    return *broker;
+}
+
+Broker::Broker() : port_(freePort()) {
+    start();
+}
+
+Broker::~Broker() {
+    if (process_) ::kill(process_->id(), SIGTERM);
+}
+
+Params Broker::params(Params more) const {
+    more.insert({"bootstrap.servers", servers()});
+    return more;
+}
+
+void Broker::start() {
+    process_ = std::make_unique<testsupport::ChildProcess>(
+        std::vector<std::string>{KAFKA_BROKER_SCRIPT, "run", directory_ / "broker", std::to_string(port_)});
+    const ClientPtr admin = makeAdmin(params({{"reconnect.backoff.max.ms", "200"}, {"log_level", "0"}}));
+    const rd_kafka_metadata_t* metadata = nullptr;
+    for (int left = 60; left > 0; --left) {  // a broker whose port is open may know of no other broker yet
+        const bool alive = ::kill(process_->id(), 0) == 0;
+        const auto error =
+            alive ? rd_kafka_metadata(admin.get(), 1, nullptr, &metadata, 2'000) : RD_KAFKA_RESP_ERR__FAIL;
+        if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            const bool ready = metadata->broker_cnt == 1;
+            rd_kafka_metadata_destroy(metadata);
+            if (ready) return;
+        }
+    }
+    std::ifstream log(directory_ / "broker/broker.log");
+    std::stringstream text;
+    text << log.rdbuf();
+    ::kill(process_->id(), SIGKILL);
+    process_->finish();
+    throw SparkException("the Kafka broker does not start. Its output:\n" + process_->output() + "\nits log:\n" +
+                         text.str());
+}
+
+void Broker::kill() {
+    ::kill(process_->id(), SIGKILL);
+    process_->finish();
+}
+
+std::string Broker::topic(int partitions, const std::map<std::string, std::string>& settings) {
+    const std::string name = "topic" + std::to_string(++topics_);
+    createTopic(name, partitions, settings);
+    return name;
+}
+
+void Broker::createTopic(const std::string& name, int partitions, const std::map<std::string, std::string>& settings) {
+    const ClientPtr admin = makeAdmin(params());
+    const QueuePtr queue(rd_kafka_queue_new(admin.get()));
+    rd_kafka_NewTopic_t* request = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, nullptr, 0);
+    for (const auto& [key, value] : settings) rd_kafka_NewTopic_set_config(request, key.c_str(), value.c_str());
+    rd_kafka_CreateTopics(admin.get(), &request, 1, nullptr, queue.get());
+    rd_kafka_NewTopic_destroy(request);
+    await(queue.get(), "create topic " + name);
+    awaitPartitions(name, partitions);
+}
+
+void Broker::deleteTopic(const std::string& name) {
+    const ClientPtr admin = makeAdmin(params());
+    const QueuePtr queue(rd_kafka_queue_new(admin.get()));
+    rd_kafka_DeleteTopic_t* request = rd_kafka_DeleteTopic_new(name.c_str());
+    rd_kafka_DeleteTopics(admin.get(), &request, 1, nullptr, queue.get());
+    rd_kafka_DeleteTopic_destroy(request);
+    await(queue.get(), "delete topic " + name);
+}
+
+void Broker::addPartitions(const std::string& name, int total) {
+    const ClientPtr admin = makeAdmin(params());
+    const QueuePtr queue(rd_kafka_queue_new(admin.get()));
+    rd_kafka_NewPartitions_t* request =
+        rd_kafka_NewPartitions_new(name.c_str(), static_cast<std::size_t>(total), nullptr, 0);
+    rd_kafka_CreatePartitions(admin.get(), &request, 1, nullptr, queue.get());
+    rd_kafka_NewPartitions_destroy(request);
+    await(queue.get(), "add partitions to topic " + name);
+    awaitPartitions(name, total);
+}
+
+void Broker::awaitPartitions(const std::string& topic, int partitions) {
+    for (int left = 1000; left > 0; --left) {  // a round trip each
+        try {
+            if (KafkaUtils::partitionsOf(params(), {topic}).size() == static_cast<std::size_t>(partitions)) return;
+        } catch (const SparkException&) {
+        }
+    }
+    throw SparkException("topic " + topic + " does not get its partitions");
+}
+
+int64_t Broker::committed(const std::string& group, const TopicPartition& of) {
+    const ClientPtr client = makeClient(RD_KAFKA_CONSUMER, makeConf(params({{"group.id", group}}), Role::kDriver));
+    const PartitionListPtr list = listOf({{of, RD_KAFKA_OFFSET_INVALID}});
+    const auto error = rd_kafka_committed(client.get(), list.get(), kPatienceMs);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw SparkException(textOf(error));
+    return list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
+}
+
+std::vector<std::string> valuesOf(const std::string& topic, const std::string& isolation) {
+    const Params params = Broker::get().params({{"isolation.level", isolation}});
+    SparkContext sc(SparkConf().setAppName("reader").setMaster("local[2]"));
+    const auto ranges = KafkaUtils::availableRanges(params, KafkaUtils::partitionsOf(params, {topic}));
+    return KafkaUtils::createRDD<std::string, std::string>(sc, params, ranges, LocationStrategies::PreferConsistent)
+        .map([](const auto& record) { return record.value(); })
+        .collect();
+}
+
+void transaction(const std::string& id, const std::string& topic, const std::vector<std::string>& values, bool commit) {
+    const ClientPtr producer = transactionalProducer(id);
+    check("begin", rd_kafka_begin_transaction(producer.get()));
+    for (const std::string& value : values) enqueue(producer.get(), topic, ProducerRecord::of("key", value));
+    rd_kafka_flush(producer.get(), kPatienceMs);
+    check("end", commit ? rd_kafka_commit_transaction(producer.get(), kPatienceMs)
+                        : rd_kafka_abort_transaction(producer.get(), kPatienceMs));
+}
+
+void fence(const std::string& id) {
+    transactionalProducer(id);
+}
+
+}  // namespace dstream::kafka
