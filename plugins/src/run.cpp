@@ -355,7 +355,8 @@ void runJob(const Arguments& arguments, const OptionValues& options) {
         }
         request.set(StopRequest::Kind::kAtOnce);
     });
-    ssc.stop(true, request.wait(arguments.runFor) == StopRequest::Kind::kGraceful);
+    const bool gracefully = request.wait(arguments.runFor) == StopRequest::Kind::kGraceful;
+    if (ssc.getState() != StreamingContextState::STOPPED) ssc.stop(true, gracefully);
     ending.join();
     if (failure) std::rethrow_exception(failure);
 }

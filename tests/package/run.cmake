@@ -22,3 +22,17 @@ run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}" -B "${work}/build" -G Ninj
     -D CMAKE_CXX_FLAGS=-O0 ${options})
 run("${CMAKE_COMMAND}" --build "${work}/build" --parallel 2)
 run("${work}/build/consumer")
+
+# The template of a plugin, copied and built as its README says, under the runner that was installed.
+if(WAY STREQUAL "find_package")
+  file(COPY "${SOURCE}/examples/plugins/template" DESTINATION "${work}")
+  run("${CMAKE_COMMAND}" -S "${work}/template" -B "${work}/template/build" -G Ninja "-DCMAKE_CXX_COMPILER=${COMPILER}"
+      -D CMAKE_CXX_FLAGS=-O0 ${options})
+  run("${CMAKE_COMMAND}" --build "${work}/template/build")
+  execute_process(
+    COMMAND "${work}/prefix/bin/dstream-run" --plugin "${work}/template/build/my_plugin.so" --batch 100ms my_job -- hi 2
+    OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT printed STREQUAL "hi 1\nhi 2\n")
+    message(FATAL_ERROR "the plugin's job printed:\n${printed}")
+  endif()
+endif()

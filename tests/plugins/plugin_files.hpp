@@ -11,10 +11,9 @@ namespace dstream::testsupport {
 class PluginDirectory {
 public:
     /// Copies a plugin there and returns its path.
-    std::string add(const std::string& name) const {
+    std::string add(const std::string& name, const std::string& from = DSTREAM_TEST_PLUGINS) const {
         const std::string path = directory_ / (name + ".so");
-        std::filesystem::copy_file(std::string(DSTREAM_TEST_PLUGINS) + "/" + name + ".so", path,
-                                   std::filesystem::copy_options::skip_existing);
+        std::filesystem::copy_file(from + "/" + name + ".so", path, std::filesystem::copy_options::skip_existing);
         std::filesystem::permissions(path, std::filesystem::perms(0755));
         return path;
     }

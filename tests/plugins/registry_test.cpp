@@ -94,8 +94,8 @@ TEST(Plugins, TellTheirOptionsAndTheTypesOfTheirRecords) {
                                                {"times", OptionType::kInt, "1", "how often"}}));
         }
     }
-    EXPECT_THAT(receivers,
-                ElementsAre("bytes: bytes", "pairs: key-value", "sounds: Sound", "texts: text", "throws: text"));
+    EXPECT_THAT(receivers, ElementsAre("bytes: bytes", "escapes: int", "pairs: key-value", "sounds: Sound",
+                                       "texts: text", "throws: text"));
 }
 
 TEST(Plugins, MakeReceiversOfTextBytesPairsAndTypesSharedByHeader) {

@@ -98,8 +98,9 @@ TEST_F(RunnerTest, RefusesWrongArgumentsWithStatusTwo) {
         return output;
     };
     EXPECT_THAT(error({}), StartsWith("usage: dstream-run "));
-    EXPECT_THAT(error({"nothing"}),
-                StartsWith("dstream-run: there is no job \"nothing\"; there are count, crash, fail, print, texts"));
+    EXPECT_THAT(
+        error({"nothing"}),
+        StartsWith("dstream-run: there is no job \"nothing\"; there are count, crash, escape, fail, print, texts"));
     EXPECT_THAT(error({"--fro", "3s"}), StartsWith("dstream-run: there is no option --fro"));
     EXPECT_THAT(error({"count", "--batch", "often"}), StartsWith("dstream-run: --batch must be a time such as "));
     EXPECT_THAT(error({"count", "--conf", "nothing"}), StartsWith("dstream-run: --conf must be KEY=VALUE"));
@@ -119,6 +120,13 @@ TEST_F(RunnerTest, Row36_ACrashIsReportedWithItsSignalAndTheLastBatch) {
     const auto [status, output] = run(manual({"crash", "--batches", "3"}));
     EXPECT_EQ(status, 128 + SIGSEGV);
     EXPECT_THAT(output, HasSubstr("dstream-run: crashed by SIGSEGV; last batch completed: 1000 ms\n"));
+}
+
+TEST_F(RunnerTest, Row17_AnExceptionThatLeavesAReceiversThreadEndsTheProcessWithAReport) {
+    const auto [status, output] = run({"escape", "--batch", "1h"});
+    EXPECT_EQ(status, 128 + SIGABRT);
+    EXPECT_THAT(output, HasSubstr("nobody catches this"));
+    EXPECT_THAT(output, HasSubstr("dstream-run: crashed by SIGABRT; last batch completed: none\n"));
 }
 
 TEST_F(RunnerTest, Row43_TheFirstSignalDrainsWhatHasBeenReceived) {

@@ -281,6 +281,23 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatDoesNotStopIsLeftAloneAfterTheTime
     freed.get_future().wait();
 }
 
+TEST_F(ReceiverTrackerTest, Row18AReceiverThatNeverComesBackFromOnStartIsLeftAloneAfterTheTimeout) {
+    auto leave = std::make_shared<std::latch>(1);
+    std::promise<void> freed;
+    const auto guard = [&](int*) { freed.set_value(); };
+    receiver_->start = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
+    start(receiver_);
+    receiver_->calls.atLeast(1);
+    auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
+    ASSERT_TRUE(clock_->waitUntilWaiting(11'000));
+    clock_->setTime(11'000);
+    stopped.get();
+    tracker_.reset();
+    receiver_.reset();
+    leave->count_down();
+    freed.get_future().wait();
+}
+
 TEST_F(ReceiverTrackerTest, WaitsWithoutLimitForAReceiverWhenGraceful) {
     std::promise<void> leave;
     receiver_->end = [&](FakeReceiver& receiver) {

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -57,7 +59,20 @@ public:
     Sounds() : Once(std::vector{Sound{7, 0.5, "hall"}}) {}
 };
 
-/// What has no value throws as a user's class may.
+/// Lets an exception out of its thread, which ends a C++ program.
+class Escapes : public Receiver<int> {
+public:
+    Escapes() : Receiver(StorageLevel::MEMORY_ONLY) {}
+    void onStart() override {
+        thread_ = std::jthread([] { throw std::runtime_error("nobody catches this"); });
+    }
+    void onStop() override { thread_ = {}; }
+
+private:
+    std::jthread thread_;
+};
+
+/// Cannot be made.
 class Throws : public Once<std::string> {
 public:
     Throws() : Once(std::vector<std::string>()) { throw std::runtime_error("the device is on fire"); }
@@ -106,6 +121,10 @@ void texts(StreamingContext& ssc, const Options&) {
         });
 }
 
+void escape(StreamingContext& ssc, const Options&) {
+    pluginStream<int>(ssc, "escapes").count().print();
+}
+
 void fail(StreamingContext& ssc, const Options&) {
     testkit::batches<int>(ssc, {{1}}).foreachRDD([](const RDD<int>& rdd, Time) {
         rdd.foreach ([](int) { throw std::runtime_error("no such room"); });
@@ -131,9 +150,11 @@ DSTREAM_REGISTER_RECEIVER("pairs", Pairs)
 DSTREAM_REGISTER_RECEIVER("bytes", Bytes)
 DSTREAM_REGISTER_RECEIVER("sounds", Sounds)
 DSTREAM_REGISTER_RECEIVER("throws", Throws)
+DSTREAM_REGISTER_RECEIVER("escapes", Escapes)
 DSTREAM_REGISTER_SINK("printer", Printer)
 DSTREAM_REGISTER_JOB("print", print)
 DSTREAM_REGISTER_JOB("count", count, {"word", OptionType::kString, "w", "what is counted"})
 DSTREAM_REGISTER_JOB("texts", texts)
+DSTREAM_REGISTER_JOB("escape", escape)
 DSTREAM_REGISTER_JOB("fail", fail)
 DSTREAM_REGISTER_JOB("crash", crash, {"word", OptionType::kString, "w", "what is counted"})
