@@ -114,7 +114,7 @@ TEST_F(BrokerStream, TransactionsThatWereAbortedAndMarkersAreGapsThatAreCounted)
 }
 
 TEST_F(BrokerStream, StartingPositionsCanBeGivenByTime) {
-    const std::string topic = broker.topic(2);
+    const std::string topic = broker.topic(2, {{"retention.ms", "-1"}});  // the records are from 2023
     std::vector<ProducerRecord> records = numbered(0, 10);
     for (int i = 0; i < 10; ++i) {
         records[static_cast<std::size_t>(i)].partition = 0;
@@ -128,26 +128,25 @@ TEST_F(BrokerStream, StartingPositionsCanBeGivenByTime) {
 }
 
 TEST_F(BrokerStream, Row27_NewPartitionsAndNewTopicsOfAPatternAreReadFromTheirBeginning) {
-    const std::string first = "pattern-a";
-    broker.createTopic(first, 1);
+    const std::string first = broker.topic(1);
     auto ssc = dstream::testkit::makeContext(Seconds(1));
     const auto stream = KafkaUtils::createDirectStream(
         ssc, LocationStrategies::PreferConsistent,
         ConsumerStrategies::SubscribePattern<std::string, std::string>(
-            "pattern-[a-z]", params({{"metadata.max.age.ms", "300"}, {"auto.offset.reset", "latest"}})));
+            first + "(-[a-z])?", params({{"metadata.max.age.ms", "300"}, {"auto.offset.reset", "latest"}})));
     const auto seen = values(stream);
     ssc.start();
     dstream::testkit::manualClock(ssc).advance(Seconds(1));
     broker.addPartitions(first, 2);
-    broker.createTopic("pattern-b", 1);
-    broker.createTopic("not-the-pattern-b", 1);
+    broker.createTopic(first + "-b", 1);
+    broker.createTopic("not-" + first, 1);
     ProducerRecord record = ProducerRecord::of("k", "new partition");
     record.partition = 1;
     kafka::testkit::produce(broker.params(), first, {record});
     record.value = "new topic";
     record.partition = 0;
-    kafka::testkit::produce(broker.params(), "pattern-b", {record});
-    kafka::testkit::produce(broker.params(), "not-the-pattern-b", {record});
+    kafka::testkit::produce(broker.params(), first + "-b", {record});
+    kafka::testkit::produce(broker.params(), "not-" + first, {record});
     EXPECT_THAT(advanceUntil(ssc, seen, 2), UnorderedElementsAre("new partition", "new topic"));
     ssc.stop();
 }
