@@ -169,26 +169,27 @@ class Sender:
 
 def w2(options):
     seconds = 24 if options.long else 12
-    ours, best, cpu, best_cpu, delays, peak = [], [], [], [], [], 0.0
+    ours, best, cpu, costs, best_costs, delays, peak = [], [], [], [], [], [], 0.0
     with Sender(text("text100")) as sender:
         for _ in range(options.rounds):
             lines = program("workload_w2", "127.0.0.1", sender.port, seconds)
             if lines["RECEIVED"] != lines["IN_BATCHES"]:
                 raise WrongResult(f"W2: {lines['RECEIVED'][0][0]} lines were received, {lines['IN_BATCHES'][0][0]} are in batches")
-            rate, used = (float(word) for word in lines["LINES_A_SECOND"][0])
+            rate, used, count = (float(word) for word in lines["LINES_A_SECOND"][0])
             ours.append(rate)
             cpu.append(used)
+            costs.append(used / count * 1e6)
             delays.append(int(lines["DELAY_MS"][0][0]))
             peak = max(peak, int(lines["PEAK_KB"][0][0]) / 1024)
-            rate, used = (float(word) for word in program("limit_socket_word_count", "127.0.0.1", sender.port, seconds)["LINES_A_SECOND"][0])
+            limit = program("limit_socket_word_count", "127.0.0.1", sender.port, seconds)["LINES_A_SECOND"][0]
+            rate, used, count = (float(word) for word in limit)
             best.append(rate)
-            best_cpu.append(used)
+            best_costs.append(used / count * 1e6)
     row = figure("W2", "socket word count", "M lines/s", statistics.median(ours) / 1e6, statistics.median(best) / 1e6, True,
                  min(ours) / 1e6, max(ours) / 1e6, len(ours), statistics.median(cpu), round(peak, 1))
     # A busy machine gives two counting threads more of itself than the limit's one; the cost of a line shows past that.
-    cost, best_cost = (1e6 * statistics.median(used) / (statistics.median(rates) * seconds * 2 / 3)
-                       for used, rates in ((cpu, ours), (best_cpu, best)))
-    yield row, f"scheduling delay at the end {max(delays)} ms; {cost:.2f} us of CPU a line, limit {best_cost:.2f}"
+    yield row, (f"scheduling delay at the end {max(delays)} ms; {statistics.median(costs):.2f} us of CPU a line, "
+                f"limit {statistics.median(best_costs):.2f}")
 
 
 def w5_holds(lines, interval):

@@ -154,12 +154,13 @@ int main(int argc, char** argv) {
         }
         changed.notify_all();
     }
-    const double rate = static_cast<double>(lines - beginLines) / (now() - begin), cpu = cpuSeconds() - beginCpu;
+    const auto counted = static_cast<double>(lines - beginLines);
+    const double rate = counted / (now() - begin), cpu = cpuSeconds() - beginCpu;
     {
         const std::lock_guard lock(mutex);
         done = true;
     }
     changed.notify_all();
     counter.join();
-    std::printf("LINES_A_SECOND %.0f %.6f\nDISTINCT %zu\n", rate, cpu, table.size());
+    std::printf("LINES_A_SECOND %.0f %.6f %.0f\nDISTINCT %zu\n", rate, cpu, counted, table.size());
 }

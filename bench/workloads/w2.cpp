@@ -75,9 +75,9 @@ int main(int argc, char** argv) {
     ssc.start();
     const Progress::Mark begin = progress->awaitBatchAfter(start + seconds / 3);
     const Progress::Mark end = progress->awaitBatchAfter(start + seconds);
-    std::printf("LINES_A_SECOND %.0f %.6f\nDELAY_MS %lld\n",
-                static_cast<double>(end.lines - begin.lines) / (end.time - begin.time), end.cpu - begin.cpu,
-                static_cast<long long>(progress->delayMs()));
+    const auto lines = static_cast<double>(end.lines - begin.lines);
+    std::printf("LINES_A_SECOND %.0f %.6f %.0f\nDELAY_MS %lld\n", lines / (end.time - begin.time), end.cpu - begin.cpu,
+                lines, static_cast<long long>(progress->delayMs()));
     measure::printPeakMemory();
     ssc.stop(true, true);
     ssc.awaitTermination();
