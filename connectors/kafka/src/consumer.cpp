@@ -88,8 +88,11 @@ public:
         rd_kafka_conf_set_opaque(conf.get(), this);
         if (subscribed_) rd_kafka_conf_set_rebalance_cb(conf.get(), rebalance);
         client_ = makeClient(RD_KAFKA_CONSUMER, std::move(conf));
-        rd_kafka_poll_set_consumer(client_.get());
-        queue_.reset(rd_kafka_queue_get_consumer(client_.get()));
+        const bool inGroup = params.contains("group.id");
+        if (inGroup) {
+            rd_kafka_poll_set_consumer(client_.get());
+            queue_.reset(rd_kafka_queue_get_consumer(client_.get()));
+        }
         if (subscribed_) {
             subscribe(subscription);
         } else {
@@ -97,7 +100,7 @@ public:
             assignment_ = subscription.partitions;
             assigned_ = true;
         }
-        poller_ = std::jthread([this](std::stop_token stop) { serve(stop); });
+        if (inGroup) poller_ = std::jthread([this](std::stop_token stop) { serve(stop); });
     }
     ~GroupConsumer() override { close(); }
 
@@ -191,10 +194,11 @@ public:
     }
 
     void close() override {
-        if (!poller_.joinable()) return;
-        poller_.request_stop();
-        poller_.join();
-        rd_kafka_consumer_close(client_.get());
+        if (poller_.joinable()) {
+            poller_.request_stop();
+            poller_.join();
+            rd_kafka_consumer_close(client_.get());
+        }
         queue_.reset();
         client_.reset();
     }

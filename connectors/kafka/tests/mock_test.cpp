@@ -97,6 +97,22 @@ TEST_F(KafkaMock, BatchesFollowEachOtherWithoutSeeking) {
     ssc.stop();
 }
 
+TEST_F(KafkaMock, AProgramWithoutAGroupReadsAndCommitsNothing) {
+    cluster.createTopic("t", 1);
+    write("t", 0, 0, 3);
+    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    const auto stream = KafkaUtils::createDirectStream(
+        ssc, LocationStrategies::PreferConsistent,
+        ConsumerStrategies::Assign<std::string, std::string>(
+            {{"t", 0}}, {{"bootstrap.servers", cluster.bootstrapServers()}, {"auto.offset.reset", "earliest"}}));
+    const auto seen = values(stream);
+    ssc.start();
+    dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    EXPECT_THAT(seen.batch(Time(1000)), ElementsAre("0", "1", "2"));
+    EXPECT_EQ(stream.metrics().partitions.at({"t", 0}).committedOffset, -1);
+    ssc.stop();
+}
+
 TEST_F(KafkaMock, TwoOutputOperationsSeeTheSameRecords) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 5000);
