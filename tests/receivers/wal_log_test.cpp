@@ -11,9 +11,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -117,12 +119,49 @@ TEST_F(WalLogTest, RecordsAreReadBackByHandleAndInOrder) {
     EXPECT_THROW(again->read({std::string(24, '\1')}), SparkException);
 }
 
+/// Syncs slowly: until every writer that is not done waits for a record that is not durable.
+class SlowSyncFs final : public PosixFs {
+public:
+    void begin(const FileWriteAheadLog& log, int writers) {
+        const std::lock_guard lock(mutex_);
+        log_ = &log;
+        writers_ = writers;
+    }
+    void enter() { change(entered_, 1); }
+    void end() { change(writers_, -1); }
+
+private:
+    void change(int64_t& count, int64_t by) {
+        const std::lock_guard lock(mutex_);
+        count += by;
+        changed_.notify_all();
+    }
+    int64_t doSyncData(int) override {
+        std::unique_lock lock(mutex_);
+        const int64_t durable = log_ == nullptr ? 0 : log_->stats().records;
+        changed_.wait(lock, [&] { return entered_ - durable == writers_; });
+        return 0;
+    }
+
+    std::mutex mutex_;  // guards the fields below
+    std::condition_variable changed_;
+    const FileWriteAheadLog* log_ = nullptr;
+    int64_t writers_ = 0;
+    int64_t entered_ = 0;
+};
+
 TEST_F(WalLogTest, RecordsThatWaitTogetherTakeOneSync) {
-    auto log = open();
+    SlowSyncFs fs;
+    auto log = open({}, fs);
+    fs.begin(*log, 64);
     std::vector<std::jthread> writers;
     for (int i = 0; i < 64; ++i) {
         writers.emplace_back([&, i] {
-            for (int j = 0; j < 20; ++j) log->write({recordOf(i)}, j);
+            for (int j = 0; j < 20; ++j) {
+                fs.enter();
+                log->write({recordOf(i)}, j);
+            }
+            fs.end();
         });
     }
     writers.clear();
