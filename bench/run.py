@@ -303,6 +303,47 @@ def w8_with(variant, keys, options):
     return timed("W8", variant, completed, [], peak), f"context ready after {statistics.median(ready):.4f} s"
 
 
+class Broker:
+    """A Kafka broker with the topic of W6, kept between runs."""
+
+    RECORDS, PARTITIONS = 10_000_000, 4
+
+    def __enter__(self):
+        directory = DATA / "kafka"
+        directory.mkdir(parents=True, exist_ok=True)
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1] - 1  # the controller listens on the port after it
+        environment = dict(os.environ, KAFKA_FAST="1", KAFKA_HEAP="768m",
+                           KAFKA_EXTRA=f"auto.create.topics.enable=true\nnum.partitions={self.PARTITIONS}")
+        self.servers = f"127.0.0.1:{port}"
+        self.process = subprocess.Popen([ROOT / "connectors/kafka/tests/broker.sh", "run", directory, str(port)], env=environment)
+        filled = directory / "filled"
+        try:
+            if not filled.exists():
+                note("filling the topic of W6")
+                program("limit_kafka", self.servers, "t10m", "fill", self.RECORDS, self.PARTITIONS)
+                filled.touch()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def w6(options):
+    with Broker() as broker:
+        program("limit_kafka", broker.servers, "t10m", 2, broker.RECORDS, broker.PARTITIONS, 1)  # warms broker and files
+        for variant, mode in (("driven, 1 M a batch", "driven"), ("one RDD", "rdd")):
+            mine, best, peak = alternate(
+                options.rounds, f"W6 {variant}", ("workload_w6", broker.servers, "t10m", broker.RECORDS, mode, 1),
+                ("limit_kafka", broker.servers, "t10m", 2, broker.RECORDS, broker.PARTITIONS, 1), broker.RECORDS)
+            yield timed("W6", variant, mine, best, peak, broker.RECORDS / 1e6, "M records/s"), ""
+
+
 def w10(options):
     outputs = 1_000_000
     mine, best, peak = [], [], 0.0
@@ -339,7 +380,7 @@ def micro(options):
 
 
 WORKLOADS = {
-    "W1": (w1,), "W2": (w2,), "W3": (w3,), "W4m": (w4m,), "W4u": (w4u(1_000_000, "W4u"), w4u(5_000_000, "W4u5")), "W5": (w5,), "W7": (w7a, w7b, w7c),
+    "W1": (w1,), "W2": (w2,), "W3": (w3,), "W4m": (w4m,), "W4u": (w4u(1_000_000, "W4u"), w4u(5_000_000, "W4u5")), "W5": (w5,), "W6": (w6,), "W7": (w7a, w7b, w7c),
     "W7a": (w7a,), "W7b": (w7b,), "W7c": (w7c,), "W8": (w8,), "W10": (w10,), "micro": (micro,),
 }
 
