@@ -158,16 +158,25 @@ void CheckpointWriter::run() {
 }
 
 void CheckpointWriter::writeRdds(Request& request) {
-    for (const DueRddCheckpoint& due : request.dueRdds) {
+    for (DueRddCheckpoint& due : request.dueRdds) {
+        const std::string place =
+            core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" + std::to_string(due.rdd->id());
         try {
+            if (due.writeChanges) {
+                // Before the whole one: where that is, it is known whether these are.
+                if (due.writeChanges(place + kChangesBeside)) {
+                    due.bases.push_back(place + kChangesBeside);
+                } else {
+                    due.bases.clear();
+                }
+            }
             due.rdd->markForCheckpoint();
             due.rdd->doCheckpoint();
         } catch (...) {
             // The next request has it again; its lineage stays long until then.
             reportFailure(due.time, "the state of batch " + due.time.toString() + ": " +
                                         describeException(std::current_exception()));
-            removeLeftOver(core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" +
-                           std::to_string(due.rdd->id()));
+            removeLeftOver(place);
         }
         const auto directory = due.rdd->checkpointFile();
         if (!directory) continue;

@@ -2,6 +2,7 @@
 
 #include "dstream/streaming_context.hpp"
 #include "rdd/exceptions.hpp"
+#include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "rdd/rdd_base.hpp"
 #include "streaming_core.hpp"
@@ -31,6 +32,10 @@ detail::RddCheckpoint detail::rddCheckpointOf(const RddBase& rdd, const std::str
                                               std::vector<std::string> bases) {
     const auto partitioner = rdd.partitioner();
     return {directory, rdd.numPartitions(), partitioner && partitioner->impl().placesByHash(), std::move(bases)};
+}
+
+bool detail::isBeside(const std::string& changes, const std::string& whole) {
+    return changes == whole + kChangesBeside;
 }
 
 DStreamBase::DStreamBase(std::weak_ptr<detail::StreamingOwner> context, const char* operatorName, Parents parents,
@@ -211,7 +216,16 @@ const std::map<Time, detail::RddCheckpoint>& DStreamBase::updateRddCheckpoints()
         const RddBase& rdd = generated->base();
         const auto directory = rdd.checkpointFile();
         if (!directory || directory->empty()) continue;
-        current[time] = detail::rddCheckpointOf(rdd, *directory, checkpointBases(time));
+        std::vector<std::string> bases = checkpointBases(time);
+        if (changesBeside(time)) {
+            const std::string changes = *directory + detail::kChangesBeside;
+            if (posixFs().exists(changes)) {
+                bases.push_back(changes);
+            } else {
+                bases.clear();
+            }
+        }
+        current[time] = detail::rddCheckpointOf(rdd, *directory, std::move(bases));
         checkpointed(time, current[time]);
     }
     if (!current.empty()) rddCheckpoints_ = std::move(current);
@@ -224,8 +238,11 @@ std::optional<detail::DueRddCheckpoint> DStreamBase::dueRddCheckpoint(Time upTo)
         const auto& [time, generated] = *--at;
         if (!(time - zeroTime()).isMultipleOf(*checkpointDuration_)) continue;
         if (rddCheckpoints_.contains(time) || generated->base().isCheckpointed()) return std::nullopt;
-        return detail::DueRddCheckpoint{
-            time, std::shared_ptr<RddBase>(generated, &generated->base()), checkpointBases(time), {}};
+        return detail::DueRddCheckpoint{time,
+                                        std::shared_ptr<RddBase>(generated, &generated->base()),
+                                        checkpointBases(time),
+                                        {},
+                                        changesBeside(time)};
     }
     return std::nullopt;
 }

@@ -120,19 +120,27 @@ StreamingCheckpoint readBody(ByteReader& in, uint32_t schema, const PathsBelow& 
     return checkpoint;
 }
 
-/// Tells what is wrong with the files of a state; empty when they are sound.
-std::string damageOf(const RddCheckpoint& rdd) {
+/// Tells what is wrong with the files of one directory; empty when they are sound.
+std::string damageOf(const std::string& directory, int numPartitions) {
     try {
-        std::vector<std::string> directories = rdd.bases;
-        directories.push_back(rdd.directory);
-        for (const std::string& directory : directories) {
-            if (!posixFs().exists(directory)) return directory + " does not exist";
-            for (int partition = 0; partition < rdd.numPartitions; ++partition) checkBlockFile(directory, partition);
-        }
+        if (!posixFs().exists(directory)) return directory + " does not exist";
+        for (int partition = 0; partition < numPartitions; ++partition) checkBlockFile(directory, partition);
         return {};
     } catch (const SparkException& error) {
         return error.what();
     }
+}
+
+/// Tells what is wrong with the files of a state; empty when it can be put together from those that are sound.
+std::string damageOf(const RddCheckpoint& rdd) {
+    std::vector<std::string> directories = rdd.bases;
+    directories.push_back(rdd.directory);
+    for (; !directories.empty(); directories.pop_back()) {
+        const bool whole = directories.size() > 1 && isBeside(directories.end()[-2], directories.back());
+        const std::string reason = damageOf(directories.back(), rdd.numPartitions);
+        if (whole ? reason.empty() : !reason.empty()) return reason;
+    }
+    return {};
 }
 
 /// Takes the damaged states out of a checkpoint that are newer than the newest sound one of their operator: the batches

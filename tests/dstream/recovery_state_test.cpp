@@ -5,6 +5,7 @@ namespace dstream {
 namespace {
 
 using ::testing::Each;
+using ::testing::Eq;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
@@ -38,9 +39,12 @@ protected:
     }
     static auto mapped(int partitions = 2) {
         return [=](const StreamingContext& ssc) {
-            auto stream = fewOfMany(ssc).mapWithState(StateSpec<std::string, int, int, Count>::function(countAgain)
-                                                          .numPartitions(partitions)
-                                                          .timeout(Seconds(8)));
+            const auto count = [](Time, const std::string& key, std::optional<int> value, State<int>& sum) {
+                if (!sum.isTimingOut()) sum.update(sum.getOption().value_or(0) + value.value_or(0));
+                return std::optional(Count(key, sum.get()));
+            };
+            auto stream = fewOfMany(ssc).mapWithState(
+                StateSpec<std::string, int, int, Count>::function(count).numPartitions(partitions).timeout(Seconds(8)));
             stream.checkpoint(Seconds(1));
             return stream.stateSnapshots();
         };
@@ -70,6 +74,7 @@ protected:
         EXPECT_THAT(newestState().bases, Not(IsEmpty()));
         const Counts recovered = sorted(runOn(after, second)[end]);
         std::filesystem::remove_all(checkpoints());
+        EXPECT_THAT(recovered, Not(IsEmpty()));
         EXPECT_EQ(recovered, sorted(runOn(before + after, first)[end]));
         std::filesystem::remove_all(checkpoints());
     }
@@ -93,9 +98,10 @@ TEST_F(RecoveryStateTest, AWholeStateIsWrittenNowAndThenAndOldOnesAreRemoved) {
     EXPECT_EQ(*lengths.begin(), 0U);
     std::filesystem::remove_all(checkpoints());
     runStepwise(35, 1, updated());
-    EXPECT_LE(newestState().bases.size(), 10U);
+    // A whole one and nine that add to it, the same before it, and the changes between the two.
+    EXPECT_LE(newestState().bases.size(), 21U);
     // Ten files, each with two states, and what the oldest of these add to.
-    EXPECT_LE(rddCheckpoints(), 25U);
+    EXPECT_LE(rddCheckpoints(), 35U);
 }
 
 TEST_F(RecoveryStateTest, AStateIsPutTogetherFromAllThatItAddsTo) {
@@ -119,6 +125,27 @@ TEST_F(RecoveryStateTest, ADamagedBaseIsDamageOfAllThatAddsToIt) {
     setLogLevel(LogLevel::kWarn);
     std::filesystem::remove_all(checkpoints());
     EXPECT_EQ(recovered, sorted(runOn(13, updated())[Time(13000)]));
+}
+
+TEST_F(RecoveryStateTest, ADamagedWholeStateIsPutTogetherFromTheOneBefore) {
+    runStepwise(13, 1, updated());
+    const detail::RddCheckpoint state = newestState();
+    const auto beside = std::find_if(state.bases.begin(), state.bases.end(),
+                                     [](const std::string& base) { return base.ends_with(detail::kChangesBeside); });
+    ASSERT_NE(beside, state.bases.end());
+    ASSERT_THAT(*std::next(beside), Eq(beside->substr(0, beside->size() - 6)));
+    for (const char* part : {"/part-00000", "/part-00001"}) {
+        const std::string file = *std::next(beside) + part;
+        std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
+    }
+    setLogLevel(LogLevel::kOff);
+    std::vector<detail::DamagedCheckpoint> setAside;
+    ASSERT_TRUE(detail::readNewestCheckpoint(checkpoints(), false, &setAside));
+    EXPECT_THAT(setAside, IsEmpty()) << "what adds to it is not lost";
+    const Counts recovered = sorted(runOn(2, updated())[Time(15000)]);
+    setLogLevel(LogLevel::kWarn);
+    std::filesystem::remove_all(checkpoints());
+    EXPECT_EQ(recovered, sorted(runOn(15, updated())[Time(15000)]));
 }
 
 }  // namespace

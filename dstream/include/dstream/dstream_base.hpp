@@ -61,12 +61,20 @@ struct RddCheckpoint {
     std::vector<std::string> bases{};  // checkpoints that this one adds to, oldest first
 };
 
+/// Beside a state that is written as a whole lies what has changed since the one before, in a directory of this name in
+/// its own. It comes before the whole one among the bases, which goes before as long as it is sound.
+inline constexpr const char* kChangesBeside = "/since";
+/// Whether `changes` lies beside `whole`.
+bool isBeside(const std::string& changes, const std::string& whole);
+
 /// One of a stream's RDDs whose checkpoint is to be written.
 struct DueRddCheckpoint {
     Time time;
     std::shared_ptr<RddBase> rdd;
     std::vector<std::string> bases;  // those that it adds to
     std::optional<std::size_t> op;   // the operator's place in the checkpoint; absent for what is not restored
+    /// Writes the changes beside it to a directory; false when they are not known any more. Null: there are to be none.
+    std::function<bool(const std::string& directory)> writeChanges{};
 };
 
 /// One output operation of one batch, ready to run on a job thread.
@@ -164,6 +172,8 @@ protected:
     /// The checkpoints that the one due for `time` adds to, oldest first; and the call when it is durable. Generator's
     /// thread only.
     virtual std::vector<std::string> checkpointBases(Time) const { return {}; }
+    /// What writes the changes beside the checkpoint, on any thread. If there are some, the bases above are theirs.
+    virtual std::function<bool(const std::string&)> changesBeside(Time) const { return {}; }
     virtual void checkpointed(Time, const detail::RddCheckpoint&) {}
     /// Called for each generated RDD that is dropped while `spark.streaming.unpersist` is on: drops its cached blocks.
     virtual void forget(Time time, RddBase& rdd);

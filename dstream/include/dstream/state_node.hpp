@@ -5,11 +5,14 @@
 #include "dstream/versioned_table.hpp"
 #include "rdd/codec.hpp"
 #include "rdd/detail/flat_table.hpp"
+#include "rdd/file_system.hpp"
+#include "rdd/log.hpp"
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -104,6 +107,17 @@ public:
     VersionPtr base(int64_t number, int partition) const {
         const std::lock_guard lock(mutex_);
         return base_.empty() || baseNumber_ != number ? nullptr : base_[static_cast<std::size_t>(partition)];
+    }
+    bool hasBase(int64_t number) const {
+        const std::lock_guard lock(mutex_);
+        return baseNumber_ == number && !base_.empty();
+    }
+    /// The versions kept of a batch, and those of the base; both empty when one of them is not there any more.
+    std::pair<std::vector<VersionPtr>, std::vector<VersionPtr>> keptSince(int64_t base, int64_t number) const {
+        const std::lock_guard lock(mutex_);
+        const auto found = kept_.find(number);
+        if (baseNumber_ != base || base_.empty() || found == kept_.end() || found->second.empty()) return {};
+        return {found->second, base_};
     }
     /// The newest batch that has been written in all partitions; empty before the first.
     std::vector<VersionPtr> latest() const {
@@ -890,30 +904,39 @@ private:
 
 namespace dstream::detail {
 
-/// Reads one part of a checkpoint of a state: its file, and those that it adds to.
+/// Reads one part of a checkpoint of a state: its file, and those that it adds to. In place of a whole state that is
+/// damaged it takes the one before and what has changed since.
 template <class Record>
 Record readStatePart(const RddCheckpoint& from, int part) {
-    const auto read = [&](const std::string& directory) {
-        const BlockPtr block = readBlockFile(directory, part, *blockCodecFor<Record>());
-        const auto& records = static_cast<const VectorBlock<Record>&>(*block).elements();
-        DSTREAM_CHECK(records.size() == 1, "a partition of state is one record");
-        return records.front();
-    };
-    Record newest = read(from.directory);
+    Record newest;
     std::vector<std::shared_ptr<const typename Record::Changes>> changes;
-    for (auto base = from.bases.rbegin(); newest.changes; ++base) {
-        changes.push_back(std::move(newest.changes));
-        if (base == from.bases.rend()) {
+    std::vector<std::string> directories = from.bases;
+    directories.push_back(from.directory);
+    for (; !newest.version; directories.pop_back()) {
+        if (directories.empty()) {
             throw SparkException("the state in " + from.directory + " adds to one of batch " +
                                  std::to_string(changes.back()->from) + " ms, which its checkpoint does not name");
         }
-        newest = read(*base);
+        const std::string& directory = directories.back();
+        BlockPtr block;
+        try {
+            block = readBlockFile(directory, part, *blockCodecFor<Record>());
+        } catch (const SparkException& error) {
+            if (directories.size() < 2 || !isBeside(directories.end()[-2], directory)) throw;
+            logMessage(LogLevel::kError, "Checkpoint",
+                       std::string("a state is put together from the one before: ") + error.what());
+            continue;
+        }
+        const auto& records = static_cast<const VectorBlock<Record>&>(*block).elements();
+        DSTREAM_CHECK(records.size() == 1, "a partition of state is one record");
+        newest = records.front();
         const int64_t found = newest.version ? newest.version->number() : newest.changes->to;
-        if (found != changes.back()->from) {
+        if (!changes.empty() && found != changes.back()->from) {
             throw SparkException("the state in " + from.directory + " adds to one of batch " +
-                                 std::to_string(changes.back()->from) + " ms, but " + *base + " is of batch " +
+                                 std::to_string(changes.back()->from) + " ms, but " + directory + " is of batch " +
                                  std::to_string(found) + " ms");
         }
+        if (!newest.version) changes.push_back(std::move(newest.changes));
     }
     for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
         const auto& next = **change;
@@ -1055,11 +1078,16 @@ protected:
                                                   time - this->slideDuration(), time, timed};
         if (this->checkpointDuration() && (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration())) {
             live_->keep(time.milliseconds());
-            if (base_ && baseDirectories_.size() <= kMostBases) {
-                place.base = base_->milliseconds();
-                place.bases = baseDirectories_;
+            if (base_ && live_->hasBase(base_->milliseconds())) {
+                const auto chain = sinceTheLastWhole(baseDirectories_);
+                if (chain.size() <= kMostBases) {
+                    place.base = base_->milliseconds();
+                    place.bases = baseDirectories_;
+                    bases_[time] = {place.bases, std::nullopt};
+                } else {
+                    bases_[time] = {chain, base_};
+                }
             }
-            bases_[time] = place.bases;
         }
         return place;
     }
@@ -1081,7 +1109,32 @@ private:
 
     std::vector<std::string> checkpointBases(Time time) const final {
         const auto found = bases_.find(time);
-        return found == bases_.end() ? std::vector<std::string>() : found->second;
+        return found == bases_.end() ? std::vector<std::string>() : found->second.directories;
+    }
+    std::function<bool(const std::string&)> changesBeside(Time time) const final {
+        const auto found = bases_.find(time);
+        if (found == bases_.end() || !found->second.besideSince) return {};
+        return [live = live_, base = found->second.besideSince->milliseconds(),
+                number = time.milliseconds()](const std::string& directory) {
+            const auto [versions, bases] = live->keptSince(base, number);
+            if (versions.empty()) return false;
+            posixFs().makeDurableDirectories(directory);
+            for (std::size_t part = 0; part < versions.size(); ++part) {
+                Array<Record> one;
+                one.push_back(Record{versions[part], bases[part], nullptr});
+                writeBlockFile(directory, static_cast<int>(part), VectorBlock<Record>(std::move(one)),
+                               *blockCodecFor<Record>(), 0);
+            }
+            return true;
+        };
+    }
+    /// The last state written as a whole and those that add to it.
+    static std::vector<std::string> sinceTheLastWhole(const std::vector<std::string>& directories) {
+        auto whole = directories.begin();
+        for (auto at = directories.begin(); at + 1 < directories.end(); ++at) {
+            if (isBeside(at[0], at[1])) whole = at + 1;
+        }
+        return {whole, directories.end()};
     }
     void checkpointed(Time time, const RddCheckpoint& written) final {
         bases_.erase(bases_.begin(), bases_.upper_bound(time));
@@ -1097,9 +1150,13 @@ private:
 
     const Partitioner partitioner_;
     const std::shared_ptr<LiveState<K, S>> live_;
-    std::optional<Time> base_;                        // the newest checkpoint; the generator's thread, as the next
-    std::vector<std::string> baseDirectories_;        // those it is read from
-    std::map<Time, std::vector<std::string>> bases_;  // of the checkpoints that are due
+    std::optional<Time> base_;                  // the newest checkpoint; the generator's thread, as the next
+    std::vector<std::string> baseDirectories_;  // those it is read from
+    struct Bases {
+        std::vector<std::string> directories;
+        std::optional<Time> besideSince;  // of one that is written as a whole with the changes since then beside it
+    };
+    std::map<Time, Bases> bases_;                                  // of the checkpoints that are due
     std::deque<std::pair<Time, std::weak_ptr<RddBase>>> written_;  // the generator's thread
 };
 
