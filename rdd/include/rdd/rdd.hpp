@@ -500,6 +500,12 @@ private:
     Plan plan_;
 };
 
+/// The same for handles: `defaultPartitioner(clicks, users)`.
+template <class T, class... Others>
+Partitioner defaultPartitioner(const RDD<T>& rdd, const Others&... others) {
+    return defaultPartitioner(std::vector<const RddBase*>{rdd.node().get(), others.node().get()...});
+}
+
 }  // namespace dstream
 
 #include "rdd/spark_context.hpp"
