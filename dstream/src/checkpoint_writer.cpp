@@ -179,7 +179,7 @@ void CheckpointWriter::writeRdds(Request& request) {
             removeLeftOver(place);
         }
         const auto directory = due.rdd->checkpointFile();
-        if (!directory) continue;
+        if (!directory || directory->empty()) continue;  // not written, or a local one
         if (due.op) {
             request.checkpoint.operators[*due.op].rdds[due.time] = rddCheckpointOf(*due.rdd, *directory, due.bases);
         } else {

@@ -237,7 +237,8 @@ std::optional<detail::DueRddCheckpoint> DStreamBase::dueRddCheckpoint(Time upTo)
     for (auto at = generatedRdds_.upper_bound(upTo); at != generatedRdds_.begin();) {
         const auto& [time, generated] = *--at;
         if (!(time - zeroTime()).isMultipleOf(*checkpointDuration_)) continue;
-        if (rddCheckpoints_.contains(time) || generated->base().isCheckpointed()) return std::nullopt;
+        // One that was written since updateRddCheckpoints is due: the checkpoint being made does not name it yet.
+        if (rddCheckpoints_.contains(time)) return std::nullopt;
         return detail::DueRddCheckpoint{time,
                                         std::shared_ptr<RddBase>(generated, &generated->base()),
                                         checkpointBases(time),

@@ -1248,7 +1248,7 @@ class UpdateStateNode final : public StateStreamNode<K, S, std::pair<K, S>> {
 
 public:
     UpdateStateNode(const std::shared_ptr<Parent>& parent, Update update, Partitioner partitioner,
-                    std::optional<RDD<Pair>> initial, CallSite site)
+                    std::shared_ptr<RddNode<Pair>> initial, CallSite site)
         : StateStreamNode<K, S, Pair>(parent, "updateStateByKey", std::move(partitioner), site),
           parent_(parent.get()),
           update_(std::move(update)),
@@ -1262,14 +1262,14 @@ private:
         return this->written(
             time, std::make_shared<UpdateStateRdd<K, V, S, Update>>(
                       this->context().sparkContext().core(), this->place(time, before, false),
-                      !before && initial_ ? initial_->partitionBy(this->partitioner()).node() : nullptr,
+                      !before && initial_ ? makeRdd<Pair>(initial_).partitionBy(this->partitioner()).node() : nullptr,
                       data ? data->partitionBy(this->partitioner()).node() : nullptr, update_, this->partitioner(),
                       this->creationSite()));
     }
 
     Parent* const parent_;
     const Update update_;
-    const std::optional<RDD<Pair>> initial_;
+    const std::shared_ptr<RddNode<Pair>> initial_;  // or null
 };
 
 }  // namespace dstream::detail

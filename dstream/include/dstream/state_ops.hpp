@@ -27,7 +27,7 @@ class ShuffledStateNode final : public DStreamNodeOf<RDD<std::pair<K, S>>> {
 
 public:
     ShuffledStateNode(const std::shared_ptr<Parent>& parent, Update update, Partitioner partitioner,
-                      std::optional<RDD<Pair>> initial, CallSite site)
+                      std::shared_ptr<RddNode<Pair>> initial, CallSite site)
         : DStreamNodeOf<RDD<Pair>>(parent->weakContext(), "updateStateByKey", {parent}, site),
           parent_(parent.get()),
           update_(std::move(update)),
@@ -42,7 +42,7 @@ private:
         auto before = this->getOrCompute(time - this->slideDuration());
         auto data = parent_->getOrCompute(time);
         if (!before && !data) return std::nullopt;
-        if (!before && initial_) before = initial_;
+        if (!before && initial_) before = makeRdd<Pair>(initial_);
         const auto& core = this->context().sparkContext();
         const RDD<std::pair<K, V>> placed = data ? data->partitionBy(partitioner_)
                                                  : core.template emptyRDD<std::pair<K, V>>().partitionBy(partitioner_);
@@ -70,7 +70,7 @@ private:
     Parent* const parent_;
     const Update update_;
     const Partitioner partitioner_;
-    const std::optional<RDD<Pair>> initial_;
+    const std::shared_ptr<RddNode<Pair>> initial_;  // or null
 };
 
 /// The operators of streams of pairs that carry state from batch to batch. They need a checkpoint directory, and are
@@ -82,9 +82,15 @@ class StateStreamOps : public Base {
     using V = Owned<ValueOf<T>>;
     const Self& self() const { return static_cast<const Self&>(*this); }
 
+    template <class S>
+    using Initial = std::shared_ptr<RddNode<std::pair<K, S>>>;  // null: none
+    template <class S>
+    static Initial<S> nodeOf(const std::optional<RDD<std::pair<K, S>>>& initial) {
+        return initial ? initial->node() : nullptr;
+    }
     template <class S, bool kPerKey, class F>
-    StateDStream<K, S> addState(F f, const PartitionChoice& partitions, bool keepsPartitioner,
-                                std::optional<RDD<std::pair<K, S>>> initial, Where where) const {
+    StateDStream<K, S> addState(F f, const PartitionChoice& partitions, bool keepsPartitioner, Initial<S> initial,
+                                Where where) const {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
         using Update = UpdateFunction<F, kPerKey>;
@@ -93,60 +99,16 @@ class StateStreamOps : public Base {
         return StateDStream<K, S>(
             std::make_shared<UpdatedStateNode<K, S>>(std::move(state), keepsPartitioner, CallSite::from(where)));
     }
-
-public:
-    using Base::Base;
-
-    /// The state of every key after each batch. `f(values, state) -> optional<S>` is called for every key with state or
-    /// new values; absent removes the key. Updated in place: what a batch writes are the states that change.
-    /// @param initial  state to begin with; its keys are passed to `f` in the first batch
     template <class S, class F>
-    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
-        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions = {}, Where where = Where::current())
-    const { return updateStateByKey<S>(std::move(f), std::move(partitions), std::nullopt, where); }
-    template <class S, class F>
-    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
-        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions,
-                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
-    const {
+    StateDStream<K, S> addStateOfValues(F f, const PartitionChoice& partitions, Initial<S> initial, Where where) const {
         auto update = [f = std::move(f)](Time, const K&, std::vector<V>&& values, std::optional<S>&& state) mutable {
             return f(std::move(values), passOn(std::move(state)));
         };
         return addState<S, true>(std::move(update), partitions, true, std::move(initial), where);
     }
-    /// As above with `f(Time, key, values, state) -> optional<S>`.
     template <class S, class F>
-    requires(
-        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
-        StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                            Where where = Where::current())
-    const {
-        return updateStateByKey<S>(std::move(f), std::move(partitioner), rememberPartitioner, std::nullopt, where);
-    }
-    template <class S, class F>
-    requires(
-        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
-        StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
-    const {
-        return addState<S, true>(std::move(f), std::move(partitioner), rememberPartitioner, std::move(initial), where);
-    }
-    /// As above with one call per partition: `f(Iterator<tuple<K, vector<V>, optional<S>>>)` returns a range of pair<K,
-    /// S>. When it emits other keys than it was given, `rememberPartitioner` must be false; then the state is shuffled
-    /// in each batch.
-    template <class S, class F>
-    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
-        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                                  Where where = Where::current())
-    const {
-        return updateStateByKey<S>(std::move(f), std::move(partitioner), rememberPartitioner, std::nullopt, where);
-    }
-    template <class S, class F>
-    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
-        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
-                                                  std::optional<RDD<std::pair<K, S>>> initial,
-                                                  Where where = Where::current())
-    const {
+    DStream<std::pair<K, S>> addStateOfPartitions(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  Initial<S> initial, Where where) const {
         auto update = [f = std::move(f)](Time, Iterator<KeyUpdate<K, V, S>> part) mutable {
             return f(std::move(part));
         };
@@ -158,6 +120,54 @@ public:
         using Update = UpdateFunction<decltype(update), false>;
         return DStream<std::pair<K, S>>(std::make_shared<ShuffledStateNode<K, V, S, Parent, Update>>(
             parent, Update{std::move(update)}, std::move(partitioner), std::move(initial), CallSite::from(where)));
+    }
+
+public:
+    using Base::Base;
+
+    /// The state of every key after each batch. `f(values, state) -> optional<S>` is called for every key with state or
+    /// new values; absent removes the key. Updated in place: what a batch writes are the states that change.
+    /// @param initial  state to begin with; its keys are passed to `f` in the first batch
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions = {}, Where where = Where::current())
+    const { return addStateOfValues<S>(std::move(f), partitions, nullptr, where); }
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, PartitionChoice partitions,
+                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
+    const { return addStateOfValues<S>(std::move(f), partitions, nodeOf<S>(initial), where); }
+    /// As above with `f(Time, key, values, state) -> optional<S>`.
+    template <class S, class F>
+    requires(
+        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                            Where where = Where::current())
+    const { return addState<S, true>(std::move(f), std::move(partitioner), rememberPartitioner, nullptr, where); }
+    template <class S, class F>
+    requires(
+        PairLike<T>&& std::is_invocable_r_v<std::optional<S>, F&, Time, const K&, std::vector<V>, std::optional<S>>)
+        StateDStream<K, S> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                            std::optional<RDD<std::pair<K, S>>> initial, Where where = Where::current())
+    const {
+        return addState<S, true>(std::move(f), std::move(partitioner), rememberPartitioner, nodeOf<S>(initial), where);
+    }
+    /// As above with one call per partition: `f(Iterator<tuple<K, vector<V>, optional<S>>>)` returns a range of pair<K,
+    /// S>. When it emits other keys than it was given, `rememberPartitioner` must be false; then the state is shuffled
+    /// in each batch.
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  Where where = Where::current())
+    const { return addStateOfPartitions<S>(std::move(f), std::move(partitioner), rememberPartitioner, nullptr, where); }
+    template <class S, class F>
+    requires(PairLike<T>&& std::is_invocable_v<F&, Iterator<std::tuple<K, std::vector<V>, std::optional<S>>>>)
+        DStream<std::pair<K, S>> updateStateByKey(F f, Partitioner partitioner, bool rememberPartitioner,
+                                                  std::optional<RDD<std::pair<K, S>>> initial,
+                                                  Where where = Where::current())
+    const {
+        return addStateOfPartitions<S>(std::move(f), std::move(partitioner), rememberPartitioner, nodeOf<S>(initial),
+                                       where);
     }
 
     /// Calls a function for each record with the state of its key, and streams what it returns. Idle keys cost nothing.
