@@ -1,4 +1,5 @@
 #include "dstream/stream_test.hpp"
+#include "rdd/clock.hpp"
 
 #include <atomic>
 #include <chrono>
