@@ -161,22 +161,25 @@ void CheckpointWriter::writeRdds(Request& request) {
     for (DueRddCheckpoint& due : request.dueRdds) {
         const std::string place =
             core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" + std::to_string(due.rdd->id());
+        std::string written = place + kChangesBeside;
         try {
             if (due.writeChanges) {
                 // Before the whole one: where that is, it is known whether these are.
-                if (due.writeChanges(place + kChangesBeside)) {
-                    due.bases.push_back(place + kChangesBeside);
+                const bool good = due.rdd->isCheckpointed() ? posixFs().exists(written) : due.writeChanges(written);
+                if (good) {
+                    due.bases.push_back(written);
                 } else {
                     due.bases.clear();
                 }
             }
+            written = place;
             due.rdd->markForCheckpoint();
             due.rdd->doCheckpoint();
         } catch (...) {
             // The next request has it again; its lineage stays long until then.
             reportFailure(due.time, "the state of batch " + due.time.toString() + ": " +
                                         describeException(std::current_exception()));
-            removeLeftOver(place);
+            removeLeftOver(written);
         }
         const auto directory = due.rdd->checkpointFile();
         if (!directory || directory->empty()) continue;  // not written, or a local one
