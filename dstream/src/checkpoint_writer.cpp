@@ -24,6 +24,15 @@ void removeLeftOver(const std::string& directory) {
     }
 }
 
+/// Lets a checkpoint refer to an RDD checkpoint.
+void name(StreamingCheckpoint& checkpoint, std::optional<std::size_t> op, Time time, const RddCheckpoint& rdd) {
+    if (op) {
+        checkpoint.operators[*op].rdds.insert_or_assign(time, rdd);
+    } else {
+        checkpoint.otherRdds.insert(rdd.directory);
+    }
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
@@ -79,6 +88,7 @@ void CheckpointWriter::readReferences() {
 void CheckpointWriter::write(Time batchTime, bool clearLater) {
     latest_ = latest_.max(batchTime);
     Request request;
+    request.rddsKnown = rddsWritten_;
     StreamingCheckpoint& checkpoint = request.checkpoint;
     checkpoint.time = latest_;
     checkpoint.zeroTime = core_.graph.zeroTime().value();
@@ -158,6 +168,9 @@ void CheckpointWriter::run() {
 }
 
 void CheckpointWriter::writeRdds(Request& request) {
+    // What was written while this request waited is named too: the next ones build on it, so it must not be removed.
+    std::erase_if(unnamed_, [&](const WrittenRdd& written) { return written.number <= request.rddsKnown; });
+    for (const WrittenRdd& written : unnamed_) name(request.checkpoint, written.op, written.time, written.rdd);
     for (DueRddCheckpoint& due : request.dueRdds) {
         const std::string place =
             core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" + std::to_string(due.rdd->id());
@@ -183,11 +196,10 @@ void CheckpointWriter::writeRdds(Request& request) {
         }
         const auto directory = due.rdd->checkpointFile();
         if (!directory || directory->empty()) continue;  // not written, or a local one
-        if (due.op) {
-            request.checkpoint.operators[*due.op].rdds[due.time] = rddCheckpointOf(*due.rdd, *directory, due.bases);
-        } else {
-            request.checkpoint.otherRdds.insert(*directory);
-        }
+        unnamed_.push_back(
+            {rddsWritten_ + 1, due.op, due.time, rddCheckpointOf(*due.rdd, *directory, std::move(due.bases))});
+        ++rddsWritten_;
+        name(request.checkpoint, due.op, due.time, unnamed_.back().rdd);
     }
     request.dueRdds.clear();
 }

@@ -4,7 +4,9 @@
 #include "streaming_checkpoint.hpp"
 #include "streaming_core.hpp"
 
+#include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -12,6 +14,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace dstream::detail {
 
@@ -38,6 +41,14 @@ private:
         std::vector<DueRddCheckpoint> dueRdds;
         std::optional<Time> clearUpTo;   // the latest batch whose metadata may go once this is durable
         std::set<std::string> replaced;  // RDD checkpoints that only requests named which this one replaced
+        std::size_t rddsKnown = 0;       // those written up to this number were there when it was made
+    };
+    /// An RDD checkpoint that requests made before it was written do not name.
+    struct WrittenRdd {
+        std::size_t number;
+        std::optional<std::size_t> op;
+        Time time;
+        RddCheckpoint rdd;
     };
     void run();
     void writeRdds(Request& request);
@@ -56,8 +67,10 @@ private:
     Time completed_{INT64_MIN};  // no batch up to here is running
     std::map<Time, std::set<std::string>>
         references_;  // the writer's thread, as the next: RDD checkpoints by the file that refers to them
+    std::vector<WrittenRdd> unnamed_;
     std::map<Time, CheckpointNeeds> needs_;  // of the files of this process that cleared something
     std::optional<Time> cleared_;            // by the newest
+    std::atomic<std::size_t> rddsWritten_{0};
 
     std::mutex mutex_;  // guards the fields below
     std::condition_variable changed_;
