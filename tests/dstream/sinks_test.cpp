@@ -106,9 +106,19 @@ protected:
         testkit::partitionedBatches<std::string>(ssc, std::move(batches)).saveToSink("words", sink);
         ssc.start();
         testkit::manualClock(ssc).advance(Seconds(count));
-        const std::string failure = failureOf([&] { ssc.awaitTerminationOrTimeout(0); });
+        std::string failure = failureOf([&] { ssc.awaitTerminationOrTimeout(0); });
         ssc.stop();
         return failure;
+    }
+    /// One attempt at the only partition of a batch, as a task makes it.
+    void writeOnce(const StreamingContext& ssc, detail::CommitCoordinator& coordinator, int64_t number) {
+        SinkPart part;
+        part.attempt = number;
+        Properties properties;
+        const TaskContext context(*ssc.sparkContext().core(), properties);
+        const auto transaction = sink->begin(part);
+        transaction->write("once");
+        coordinator.finish(*transaction, context);
     }
     static SparkConf attempts(int number) {
         SparkConf conf;
@@ -171,15 +181,7 @@ TEST_F(SinkTest, OfTwoAttemptsThatRunAtOnceOneCommits) {
     std::latch bothPrepared(2);
     sink->onPrepare = [&](const SinkPart&) { bothPrepared.arrive_and_wait(); };
     auto ssc = makeContext();
-    const auto attempt = [&](int64_t number) {
-        SinkPart part;
-        part.attempt = number;
-        Properties properties;
-        const TaskContext context(*ssc.sparkContext().core(), properties);
-        const auto transaction = sink->begin(part);
-        transaction->write("once");
-        coordinator.finish(*transaction, context);
-    };
+    const auto attempt = [&](int64_t number) { writeOnce(ssc, coordinator, number); };
     {
         std::jthread first([&] { attempt(1); });
         std::jthread second([&] { attempt(2); });
@@ -206,15 +208,7 @@ TEST_F(SinkTest, AnAttemptThatWaitsForAnotherOnesCommitTakesOverWhenItFails) {
         throw SparkException("gone");
     };
     auto ssc = makeContext();
-    const auto attempt = [&](int64_t number) {
-        SinkPart part;
-        part.attempt = number;
-        Properties properties;
-        const TaskContext context(*ssc.sparkContext().core(), properties);
-        const auto transaction = sink->begin(part);
-        transaction->write("once");
-        coordinator.finish(*transaction, context);
-    };
+    const auto attempt = [&](int64_t number) { writeOnce(ssc, coordinator, number); };
     std::jthread first([&] { EXPECT_THROW(attempt(1), SparkException); });
     committing.wait();
     attempt(2);

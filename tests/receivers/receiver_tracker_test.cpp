@@ -44,6 +44,16 @@ public:
 
 class ReceiverTrackerTest : public testing_support::TrackerTest {
 protected:
+    /// Starts the receiver, and stops the tracker by letting the time pass that a receiver has for it.
+    void stopAfterTimeout() {
+        start(receiver_);
+        receiver_->calls.atLeast(1);
+        auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
+        ASSERT_TRUE(clock_->waitUntilWaiting(11'000));
+        clock_->setTime(11'000);
+        stopped.get();
+    }
+
     std::shared_ptr<FakeReceiver> receiver_ = std::make_shared<FakeReceiver>();
 };
 
@@ -266,12 +276,7 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatDoesNotStopIsLeftAloneAfterTheTime
     std::promise<void> freed;
     const auto guard = [&](int*) { freed.set_value(); };
     receiver_->end = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
-    start(receiver_);
-    receiver_->calls.atLeast(1);
-    auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
-    ASSERT_TRUE(clock_->waitUntilWaiting(11'000));
-    clock_->setTime(11'000);
-    stopped.get();
+    ASSERT_NO_FATAL_FAILURE(stopAfterTimeout());
     EXPECT_THAT(log.atLeast(1)[0], HasSubstr("FakeReceiver-0 does not stop"));
     EXPECT_THROW(receiver_->store(std::vector<int>{1}), SparkException);
     tracker_.reset();
@@ -286,12 +291,7 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatNeverComesBackFromOnStartIsLeftAlo
     std::promise<void> freed;
     const auto guard = [&](int*) { freed.set_value(); };
     receiver_->start = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
-    start(receiver_);
-    receiver_->calls.atLeast(1);
-    auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
-    ASSERT_TRUE(clock_->waitUntilWaiting(11'000));
-    clock_->setTime(11'000);
-    stopped.get();
+    ASSERT_NO_FATAL_FAILURE(stopAfterTimeout());
     tracker_.reset();
     receiver_.reset();
     leave->count_down();
