@@ -77,7 +77,7 @@ TEXT
     -Xshare:auto)
   [ -n "${KAFKA_FAST:-}" ] && java=(java "-Dlog4j2.configurationFile=$directory/log4j2.properties")
   if [ ! -f "$directory/data/meta.properties" ]; then
-    id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
+    id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=') # one that begins with '-' reads as an option
     "${java[@]}" -Xmx256m -cp "$(cat "$class_path")" kafka.tools.StorageTool format -t "$id" \
       -c "$directory/server.properties" >"$directory/format.log" 2>&1 || {
       cat "$directory/format.log" >&2
