@@ -20,12 +20,13 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr const char* kUsage =
-    "usage: dstream_conformance PATH... [--chunk N] [--typed-only|--dynamic-only] [--only ID]\n"
+    "usage: dstream_conformance PATH... [--chunk N] [--typed-only|--dynamic-only] [--only ID] [--again]\n"
     "  PATH            a file of cases, or a folder whose *.json files are\n"
     "  --chunk N       run at this chunk size only (default: 1, 7 and 1024)\n"
     "  --typed-only    run only the typed, fused form of the cases that have one\n"
     "  --dynamic-only  run only the form over one variant type\n"
-    "  --only ID       run only this case, with log lines\n";
+    "  --only ID       run only this case, with log lines\n"
+    "  --again         run a case that fails once more, and name it when it passes then\n";
 
 struct Options {
     std::vector<std::string> paths;
@@ -33,6 +34,7 @@ struct Options {
     bool dynamic = true;
     bool typed = true;
     std::string only;
+    bool again = false;
 };
 
 Options parse(int argc, char** argv) {
@@ -51,6 +53,8 @@ Options parse(int argc, char** argv) {
             options.typed = false;
         } else if (argument == "--only") {
             options.only = value();
+        } else if (argument == "--again") {
+            options.again = true;
         } else if (argument.starts_with("--")) {
             throw std::runtime_error("unknown option " + argument);
         } else {
@@ -127,6 +131,11 @@ int run(const Options& options) {
             if (!options.only.empty() && id != options.only) continue;
             Verdict verdict;
             if (!runCase(testCase, options, verdict)) continue;
+            if (verdict && options.again) {
+                std::cout << "run again: " << id << ": " << *verdict << std::endl;
+                runCase(testCase, options, verdict);
+                if (!verdict) std::cout << "passed only when run again: " << id << std::endl;
+            }
             verdict ? report(id, *verdict) : void(++passed);
         }
     }
