@@ -5,12 +5,15 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
+#include <chrono>
 #include <csignal>
 #include <fstream>
+#include <iostream>
 #include <netinet/in.h>
+#include <random>
 #include <sstream>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace dstream::kafka {
@@ -19,6 +22,7 @@ namespace {
 
 using namespace detail;
 constexpr int kPatienceMs = 120'000;
+constexpr int kStarts = 3;
 
 std::unique_ptr<Broker> broker;
 
@@ -28,27 +32,33 @@ class StopBroker final : public testing::Environment {
 [[maybe_unused]] const testing::Environment* const stopBroker = testing::AddGlobalTestEnvironment(new StopBroker);
 
 /// Tells whether nobody listens on the port.
-bool bindable(int port, int* chosen = nullptr) {
+bool bindable(int port) {
     const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const bool bound = ::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    socklen_t size = sizeof address;
-    if (bound && chosen != nullptr && ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
-        *chosen = ntohs(address.sin_port);
-    }
     ::close(socket);
     return bound;
 }
 
-/// A port that is free together with the one after it, where the controller listens.
+/// A port that is free together with the one after it, where the controller listens; not one of those that the system
+/// gives to outgoing connections while the broker is starting, or is down.
 int freePort() {
-    int port = 0;
-    while (!bindable(0, &port) || port > 65'000 || !bindable(port + 1)) {
+    std::random_device random;
+    std::uniform_int_distribution<int> ports(12'000, 32'000);
+    for (int left = 10'000; left > 0; --left) {
+        const int port = ports(random);
+        if (bindable(port) && bindable(port + 1)) return port;
     }
-    return port;
+    throw SparkException("no two free ports in a row between 12000 and 32000 for a Kafka broker");
+}
+
+/// Whether it has not ended.
+bool isAlive(pid_t process) {
+    siginfo_t state{};
+    return ::waitid(P_PID, static_cast<id_t>(process), &state, WEXITED | WNOHANG | WNOWAIT) == 0 && state.si_pid == 0;
 }
 
 ClientPtr makeAdmin(const Params& params) {
@@ -94,8 +104,18 @@ Broker& Broker::get() {
     return *broker;
 }
 
-Broker::Broker() : port_(freePort()) {
-    start();
+Broker::Broker() {
+    for (int attempt = 1;; ++attempt) {  // another port and a new directory each
+        port_ = freePort();
+        data_ = directory_ / ("broker" + std::to_string(attempt));
+        try {
+            start();
+            return;
+        } catch (const SparkException& error) {
+            if (attempt == kStarts) throw;
+            std::cerr << error.what() << '\n';
+        }
+    }
 }
 
 Broker::~Broker() {
@@ -109,26 +129,34 @@ Params Broker::params(Params more) const {
 
 void Broker::start() {
     process_ = std::make_unique<testsupport::ChildProcess>(
-        std::vector<std::string>{KAFKA_BROKER_SCRIPT, "run", directory_ / "broker", std::to_string(port_)});
+        std::vector<std::string>{KAFKA_BROKER_SCRIPT, "run", data_, std::to_string(port_)});
     const ClientPtr admin = makeAdmin(params({{"reconnect.backoff.max.ms", "200"}, {"log_level", "0"}}));
-    const rd_kafka_metadata_t* metadata = nullptr;
-    for (int left = 60; left > 0; --left) {  // a broker whose port is open may know of no other broker yet
-        const bool alive = ::kill(process_->id(), 0) == 0;
-        const auto error =
-            alive ? rd_kafka_metadata(admin.get(), 1, nullptr, &metadata, 2'000) : RD_KAFKA_RESP_ERR__FAIL;
-        if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            const bool ready = metadata->broker_cnt == 1;
-            rd_kafka_metadata_destroy(metadata);
-            if (ready) return;
-        }
+    const Deadline deadline(std::chrono::milliseconds{kPatienceMs});
+    while (isAlive(process_->id()) && !deadline.passed()) {
+        const rd_kafka_metadata_t* metadata = nullptr;
+        if (rd_kafka_metadata(admin.get(), 1, nullptr, &metadata, 2'000) != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+        const bool ready = metadata->broker_cnt == 1;  // one whose port is open may know of no other broker yet
+        rd_kafka_metadata_destroy(metadata);
+        if (ready) return;
     }
-    std::ifstream log(directory_ / "broker/broker.log");
+    std::ifstream log(data_ + "/broker.log");
     std::stringstream text;
     text << log.rdbuf();
     ::kill(process_->id(), SIGKILL);
-    process_->finish();
-    throw SparkException("the Kafka broker does not start. Its output:\n" + process_->output() + "\nits log:\n" +
-                         text.str());
+    const int status = process_->finish();
+    throw SparkException("the Kafka broker on port " + std::to_string(port_) + " does not start (exit status " +
+                         std::to_string(status) + "). Its output:\n" + process_->output() + "\nits log:\n" + text.str());
+}
+
+void Broker::restart() {
+    for (int left = kStarts;; --left) {
+        try {
+            return start();
+        } catch (const SparkException& error) {
+            if (left == 1) throw;
+            std::cerr << error.what() << '\n';
+        }
+    }
 }
 
 void Broker::kill() {
@@ -174,7 +202,7 @@ void Broker::addPartitions(const std::string& name, int total) {
 }
 
 void Broker::awaitPartitions(const std::string& topic, int partitions) {
-    for (int left = 1000; left > 0; --left) {  // a round trip each
+    for (const Deadline deadline(std::chrono::milliseconds{kPatienceMs}); !deadline.passed();) {  // a round trip each
         try {
             if (KafkaUtils::partitionsOf(params(), {topic}).size() == static_cast<std::size_t>(partitions)) return;
         } catch (const SparkException&) {

@@ -5,6 +5,7 @@
 #include "support/child_process.hpp"
 #include "support/test_files.hpp"
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,16 @@
 #include <vector>
 
 namespace dstream::kafka {
+
+/// The longest that a test goes on asking for what must come.
+class Deadline {
+public:
+    explicit Deadline(std::chrono::milliseconds left) : at_(std::chrono::steady_clock::now() + left) {}
+    bool passed() const { return std::chrono::steady_clock::now() > at_; }
+
+private:
+    const std::chrono::steady_clock::time_point at_;
+};
 
 /// A real broker on a free port, started for the first test that asks for it and stopped after the last test.
 class Broker {
@@ -32,12 +43,14 @@ public:
     /// Ends it as a crash does.
     void kill();
     /// Runs it again on the data it had; returns when it answers.
-    void start();
+    void restart();
 
 private:
+    void start();
     void awaitPartitions(const std::string& topic, int partitions);
 
     const testsupport::TemporaryDirectory directory_;
+    std::string data_;
     int port_ = 0;
     int topics_ = 0;
     std::unique_ptr<testsupport::ChildProcess> process_;

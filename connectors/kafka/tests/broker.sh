@@ -10,14 +10,22 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-class_path=${KAFKA_CLASS_PATH:-$HOME/.cache/dstream/kafka-class-path}
+class_path=${KAFKA_CLASS_PATH:-${HOME:-/nonexistent}/.cache/dstream/kafka-class-path}
 wanted=$(sha256sum "$here/broker.pom.xml" | cut -c 1-16)
 
 fetched() { [ -s "$class_path" ] && [ "$(cat "$class_path.for" 2>/dev/null)" = "$wanted" ] && [ -e "$(cut -d : -f 1 "$class_path")" ]; }
 
 fetch() {
   fetched && return 0
-  mkdir -p "$(dirname "$class_path")"
+  # A home that is missing or not writable is no reason to fail.
+  if ! { mkdir -p "$(dirname "$class_path")" && [ -w "$(dirname "$class_path")" ]; } 2>/dev/null; then
+    local instead
+    instead=${TMPDIR:-/tmp}/dstream-$(id -u)
+    class_path=$instead/kafka-class-path
+    MVN_FLAGS="${MVN_FLAGS:-} -Dmaven.repo.local=$instead/m2"
+    mkdir -p "$instead"
+    fetched && return 0
+  fi
   exec 9>"$class_path.lock"
   flock 9
   fetched && return 0
@@ -74,7 +82,7 @@ log.retention.check.interval.ms=500
 ${KAFKA_EXTRA:-}
 TEXT
   local java=(java "-Dlog4j2.configurationFile=$directory/log4j2.properties" -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-    -Xshare:auto)
+    -Xshare:auto -Djava.net.preferIPv4Stack=true)
   [ -n "${KAFKA_FAST:-}" ] && java=(java "-Dlog4j2.configurationFile=$directory/log4j2.properties")
   if [ ! -f "$directory/data/meta.properties" ]; then
     id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=') # one that begins with '-' reads as an option
@@ -84,7 +92,7 @@ TEXT
       return 1
     }
   fi
-  exec "${java[@]}" "-Xms${KAFKA_HEAP:-384m}" "-Xmx${KAFKA_HEAP:-384m}" -cp "$(cat "$class_path")" kafka.Kafka \
+  exec "${java[@]}" "-Xmx${KAFKA_HEAP:-384m}" -cp "$(cat "$class_path")" kafka.Kafka \
     "$directory/server.properties" >>"$directory/broker.log" 2>&1
 }
 

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <random>
 
@@ -24,6 +25,10 @@ using testing::UnorderedElementsAre;
 using testsupport::errorOf;
 using Record = ConsumerRecord<std::string, std::string>;
 using Stream = DirectKafkaDStream<std::string, std::string>;
+
+/// A batch is empty when the broker takes longer than this to say where its logs end.
+constexpr Duration kBatch = Seconds(10);
+constexpr std::chrono::minutes kPatience{2};
 
 std::vector<ProducerRecord> numbered(int first, int count) {
     std::vector<ProducerRecord> records;
@@ -62,8 +67,8 @@ struct BrokerStream : testing::Test {
     /// Runs batches until so many values were seen; each asks the broker.
     template <class Collected>
     static auto advanceUntil(StreamingContext& ssc, const Collected& seen, std::size_t count) {
-        for (int batch = 0; batch < 200 && flat(seen.all()).size() < count; ++batch) {
-            dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        for (const Deadline deadline(kPatience); flat(seen.all()).size() < count && !deadline.passed();) {
+            dstream::testkit::manualClock(ssc).advance(kBatch);
         }
         return flat(seen.all());
     }
@@ -73,15 +78,14 @@ TEST_F(BrokerStream, ASubscriptionReadsEachRecordOnceAndItsGroupShowsWhereItIs) 
     const std::string topic = broker.topic(4);
     write(topic, 0, 1000);
     for (int run = 0; run < 2; ++run) {  // the second one goes on where the first has stopped
-        auto ssc = dstream::testkit::makeContext(Seconds(1));
+        auto ssc = dstream::testkit::makeContext(kBatch);
         const auto stream =
             KafkaUtils::createDirectStream(ssc, LocationStrategies::PreferConsistent,
                                            ConsumerStrategies::Subscribe<std::string, std::string>({topic}, params()));
         const auto seen = values(stream);
         ssc.start();
         write(topic, 1000 * (run + 1), 1000);
-        dstream::testkit::manualClock(ssc).advance(Seconds(2));
-        auto all = flat(seen.all());
+        auto all = advanceUntil(ssc, seen, run == 0 ? 2000 : 1000);
         EXPECT_EQ(all.size(), run == 0 ? 2000U : 1000U);
         std::sort(all.begin(), all.end());
         EXPECT_EQ(std::adjacent_find(all.begin(), all.end()), all.end());
@@ -94,7 +98,7 @@ TEST_F(BrokerStream, ASubscriptionReadsEachRecordOnceAndItsGroupShowsWhereItIs) 
 
 TEST_F(BrokerStream, TransactionsThatWereAbortedAndMarkersAreGapsThatAreCounted) {
     const std::string topic = broker.topic(1);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(kBatch);
     const auto committed = assign(ssc, topic, {{"isolation.level", "read_committed"}});
     const auto everything = assign(ssc, topic);
     const auto seen = values(committed);
@@ -103,9 +107,10 @@ TEST_F(BrokerStream, TransactionsThatWereAbortedAndMarkersAreGapsThatAreCounted)
     transaction("gaps", topic, {"a", "b"}, true);
     EXPECT_EQ(advanceUntil(ssc, seen, 2).size(), 2U);  // the last batch ends with a marker
     transaction("gaps", topic, {"c", "d"}, false);
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));  // has nothing that is committed
+    dstream::testkit::manualClock(ssc).advance(kBatch);  // has nothing that is committed
     transaction("gaps", topic, {"e"}, true);
     EXPECT_THAT(advanceUntil(ssc, seen, 3), ElementsAre("a", "b", "e"));
+    dstream::testkit::manualClock(ssc).advance(kBatch);  // whichever stream asked first has the last marker too
     EXPECT_THAT(flat(all.all()), ElementsAre("a", "b", "c", "d", "e"));
     EXPECT_EQ(committed.metrics().missingOffsets, 5);
     EXPECT_EQ(everything.metrics().missingOffsets, 3);
@@ -129,14 +134,14 @@ TEST_F(BrokerStream, StartingPositionsCanBeGivenByTime) {
 
 TEST_F(BrokerStream, Row27_NewPartitionsAndNewTopicsOfAPatternAreReadFromTheirBeginning) {
     const std::string first = broker.topic(1);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(kBatch);
     const auto stream = KafkaUtils::createDirectStream(
         ssc, LocationStrategies::PreferConsistent,
         ConsumerStrategies::SubscribePattern<std::string, std::string>(
             first + "(-[a-z])?", params({{"metadata.max.age.ms", "300"}, {"auto.offset.reset", "latest"}})));
     const auto seen = values(stream);
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    dstream::testkit::manualClock(ssc).advance(kBatch);
     broker.addPartitions(first, 2);
     broker.createTopic(first + "-b", 1);
     broker.createTopic("not-" + first, 1);
@@ -152,19 +157,20 @@ TEST_F(BrokerStream, Row27_NewPartitionsAndNewTopicsOfAPatternAreReadFromTheirBe
 }
 
 TEST_F(BrokerStream, Row26_ATopicThatDoesNotExistFailsTheStartAndOneThatIsDeletedTheBatch) {
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(kBatch);
     EXPECT_THAT(errorOf([&] { assign(ssc, "no-such-topic"); }), HasSubstr("topic no-such-topic cannot be read"));
     const std::string topic = broker.topic(1);
     write(topic, 0, 3);
     const auto stream = assign(ssc, topic, {{"metadata.max.age.ms", "300"}});
     const auto seen = values(stream);
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    dstream::testkit::manualClock(ssc).advance(kBatch);
     EXPECT_EQ(flat(seen.all()).size(), 3U);
     broker.deleteTopic(topic);
     const testsupport::CapturedLog log;
-    for (int batch = 0; batch < 60 && log.text().find("Kafka has no partition") == std::string::npos; ++batch) {
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    for (const Deadline deadline(kPatience);
+         log.text().find("Kafka has no partition") == std::string::npos && !deadline.passed();) {
+        dstream::testkit::manualClock(ssc).advance(kBatch);
     }
     EXPECT_THAT(log.text(), HasSubstr("Kafka has no partition " + topic + "-0 (any more)"));
     ssc.stop();
@@ -195,14 +201,14 @@ TEST_F(BrokerSink, TheRecordsAndTheOffsetsTheyWereMadeOfAreOneTransaction) {
     const std::string in = broker.topic(2);
     const std::string out = broker.topic(2);
     {
-        auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().setAppName(name()));
+        auto ssc = dstream::testkit::makeContext(kBatch, SparkConf().setAppName(name()));
         define(ssc, in, out);
         ssc.start();
         write(in, 0, 500);
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(kBatch);
         EXPECT_EQ(broker.committed("g-" + name(), {in, 0}) + broker.committed("g-" + name(), {in, 1}), 500);
         write(in, 500, 500);
-        dstream::testkit::manualClock(ssc).advance(Seconds(2));
+        dstream::testkit::manualClock(ssc).advance(kBatch + kBatch);
         ssc.stop();
     }
     EXPECT_EQ(sorted(valuesOf(out, "read_committed")), doubled(1000));
@@ -213,7 +219,7 @@ TEST_F(BrokerSink, ABatchThatRunsAgainFindsItsMarkAndWritesNothing) {
     const std::string out = broker.topic(1);
     write(in, 0, 10);
     for (int run = 0; run < 2; ++run) {  // the same batch time, the same records
-        auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().setAppName(name()));
+        auto ssc = dstream::testkit::makeContext(kBatch, SparkConf().setAppName(name()));
         const auto stream = KafkaUtils::createDirectStream(
             ssc, LocationStrategies::PreferConsistent,
             ConsumerStrategies::Assign<std::string, std::string>({{in, 0}}, params(), {{{in, 0}, 0}}));
@@ -221,7 +227,7 @@ TEST_F(BrokerSink, ABatchThatRunsAgainFindsItsMarkAndWritesNothing) {
             stream.map([](const Record& record) { return 2 * std::stoi(record.value()); }), "copy", broker.params(),
             out, [](int n) { return ProducerRecord::of("", std::to_string(n)); }, stream);
         ssc.start();
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(kBatch);
         ssc.stop();
     }
     EXPECT_EQ(sorted(valuesOf(out, "read_committed")), doubled(10));
@@ -231,12 +237,12 @@ TEST_F(BrokerSink, Row30_ABatchWhoseProducerIsFencedIsWrittenAgainByANewOne) {
     const testsupport::CapturedLog log;
     const std::string in = broker.topic(1);
     const std::string out = broker.topic(1);
-    auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().setAppName(name()));
+    auto ssc = dstream::testkit::makeContext(kBatch, SparkConf().setAppName(name()));
     define(ssc, in, out);
     ssc.start();
     for (int batch = 0; batch < 3; ++batch) {
         write(in, batch * 10, 10);
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(kBatch);
         if (batch < 2) fence(name() + "/" + name());
     }
     ssc.stop();
@@ -247,7 +253,7 @@ TEST_F(BrokerSink, Row30_ABatchWhoseProducerIsFencedIsWrittenAgainByANewOne) {
 TEST_F(BrokerSink, Row30_ATransactionThatFailsHalfwayIsAbortedAndItsBatchFailsWithoutARecord) {
     const std::string in = broker.topic(1);
     const std::string out = broker.topic(1);
-    auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().setAppName(name()));
+    auto ssc = dstream::testkit::makeContext(kBatch, SparkConf().setAppName(name()));
     source = assign(ssc, in);
     saveToKafka(
         source->map([](const Record& record) { return record.value(); }), name(),
@@ -258,9 +264,9 @@ TEST_F(BrokerSink, Row30_ATransactionThatFailsHalfwayIsAbortedAndItsBatchFailsWi
         *source);
     ssc.start();
     write(in, 10, 10);  // one of them is oversized
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    dstream::testkit::manualClock(ssc).advance(kBatch);
     write(in, 20, 1);
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    dstream::testkit::manualClock(ssc).advance(kBatch);
     EXPECT_THAT(errorOf([&] { ssc.awaitTerminationOrTimeout(0); }), HasSubstr("of 10000 bytes"));
     ssc.stop();
     EXPECT_THAT(valuesOf(out, "read_committed"), ElementsAre("20"));
@@ -330,7 +336,7 @@ TEST_F(BrokerCrash, ABrokerThatIsKilledAndRestartedInTheMiddleLosesAndDoublesNot
     while (broker.committed("numbering", {in, 0}) <= 0) {
     }
     broker.kill();
-    broker.start();
+    broker.restart();
     write(in, kRecords / 2, kRecords / 2);
     EXPECT_EQ(program.finish(), 0) << program.output();
     expectNumbered(out);
