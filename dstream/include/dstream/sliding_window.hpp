@@ -82,7 +82,7 @@ private:
                 continue;
             }
             for (std::size_t i = 0; i < table.size(); ++i) {
-                add(table.hashes()[i], table.entries()[i].first, table.entries()[i].second, false);
+                add(table.hashAt(i), table.entries()[i].first, table.entries()[i].second, false);
             }
         }
         for (std::size_t i = 0; i < batches_.size(); ++i) {
@@ -152,7 +152,7 @@ private:
     Pair combined(std::size_t at) {
         FlatTable<K, V>& table = *sides_[order_[turn_]].table;
         const K& key = table.entries()[at].first;
-        const uint64_t hash = table.hashes()[at];
+        const uint64_t hash = table.hashAt(at);
         parts_.assign(sides_.size(), nullptr);
         parts_[order_[turn_]] = &table.entries()[at].second;
         for (std::size_t later = turn_ + 1; later < order_.size(); ++later) {

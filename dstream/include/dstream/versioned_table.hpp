@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/detail/flat_table.hpp"
+#include "rdd/detail/table_memory.hpp"
 #include "rdd/placement_hash.hpp"
 
 #include <algorithm>
@@ -48,22 +49,6 @@ struct WriterId {
 
 /// Ends the work of an attempt that another one has taken the table over from.
 struct AttemptSuperseded {};
-
-/// Memory for tables that are read here and there: from 2 MiB on in large pages, where the system has them.
-void* allocateTable(std::size_t bytes);
-void freeTable(void* memory, std::size_t bytes) noexcept;
-
-/// An allocator of such memory.
-template <class T>
-struct TableAllocator {
-    using value_type = T;
-    TableAllocator() = default;
-    template <class U>
-    TableAllocator(const TableAllocator<U>&) {}  // NOLINT: as the standard's allocators convert
-    T* allocate(std::size_t n) { return static_cast<T*>(allocateTable(n * sizeof(T))); }
-    void deallocate(T* memory, std::size_t n) noexcept { freeTable(memory, n * sizeof(T)); }
-    friend bool operator==(const TableAllocator&, const TableAllocator&) { return true; }
-};
 
 /// One partition of keyed state: a hash table updated in place, with versions. The newest version is the table itself;
 /// older ones, for as long as somebody holds them, are reached through undo records. Versions have rising numbers, the

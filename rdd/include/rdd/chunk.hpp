@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -34,6 +35,8 @@ class Cursor {
 public:
     virtual ~Cursor() = default;
     Chunk<T> next() { return doNext(); }
+    /// Hands over all elements in one array, instead of `next`, when it has them in one; else gives nothing.
+    virtual std::optional<detail::Array<T>> takeArray() { return std::nullopt; }
 
 private:
     virtual Chunk<T> doNext() = 0;
@@ -97,6 +100,7 @@ class OwnedArrayCursor final : public Cursor<T> {
 public:
     OwnedArrayCursor(Array<T> elements, std::size_t chunkSize)
         : elements_(std::move(elements)), chunkSize_(chunkSize) {}
+    std::optional<Array<T>> takeArray() override { return std::move(elements_); }
 
 private:
     Chunk<T> doNext() override {

@@ -74,6 +74,9 @@ std::shared_ptr<const Block> RddNode<T>::computeBlock(int partition, TaskContext
     }
     detail::Array<Owned<T>> elements;
     CursorPtr<T> cursor = doCompute(partition, context);
+    if constexpr (std::is_same_v<T, Owned<T>>) {
+        if (auto all = cursor->takeArray()) return std::make_shared<VectorBlock<T>>(*std::move(all));
+    }
     for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
         context.checkCancelled();
         forEachIn(chunk, [&](auto&& element) {

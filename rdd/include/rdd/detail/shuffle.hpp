@@ -9,6 +9,7 @@
 #include "rdd/partitioner.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <functional>
 #include <memory>
@@ -163,30 +164,32 @@ struct Aggregator {
     MergeCombiners mergeCombiners;
 };
 
-/// Splits entries by partition into blocks, keeping their order.
+/// Splits the entries of a table by partition into blocks, keeping their order.
 template <class K, class C>
-std::vector<BlockPtr> splitByPartition(std::vector<std::pair<K, C>>& pairs, std::vector<uint64_t>& hashes,
-                                       const Placement<K>& placement) {
+std::vector<BlockPtr> splitByPartition(FlatTable<K, C>& table, const Placement<K>& placement) {
     using Block = PairBlock<K, C>;
     std::vector<BlockPtr> out(placement.count());
+    auto& pairs = table.entries();
     if (pairs.empty()) return out;
     if (placement.count() == 1) {
-        out[0] = std::make_shared<Block>(std::move(pairs), std::move(hashes));
+        out[0] = std::make_shared<Block>(std::move(pairs), std::move(table.hashes()));
         return out;
     }
     std::vector<std::vector<std::pair<K, C>>> parts(placement.count());
-    std::vector<std::vector<uint64_t>> partHashes(placement.count());
+    std::vector<std::vector<uint64_t>> hashes(placement.count());
     for (std::size_t p = 0; p < parts.size(); ++p) {
-        parts[p].reserve(pairs.size() / parts.size() + 16);
-        partHashes[p].reserve(pairs.size() / parts.size() + 16);
+        const std::size_t likely = pairs.size() / parts.size() + pairs.size() / parts.size() / 64 + 16;
+        parts[p].reserve(likely);
+        if constexpr (!kHashesAgain<K>) hashes[p].reserve(likely);
     }
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-        const std::size_t p = placement(pairs[i].first, hashes[i]);
+        const uint64_t hash = table.hashAt(i);
+        const std::size_t p = placement(pairs[i].first, hash);
         parts[p].push_back(std::move(pairs[i]));
-        partHashes[p].push_back(hashes[i]);
+        if constexpr (!kHashesAgain<K>) hashes[p].push_back(hash);
     }
     for (std::size_t p = 0; p < parts.size(); ++p) {
-        if (!parts[p].empty()) out[p] = std::make_shared<Block>(std::move(parts[p]), std::move(partHashes[p]));
+        if (!parts[p].empty()) out[p] = std::make_shared<Block>(std::move(parts[p]), std::move(hashes[p]));
     }
     return out;
 }
@@ -204,10 +207,10 @@ class CombineBuffer {
 public:
     CombineBuffer(const Placement<K>& placement, int64_t limit, const AddRun& addRun)
         : placement_(placement), limit_(limit), addRun_(addRun) {}
-    FlatTable<K, C>& table() { return table_; }
+    FlatTable<K, C>& table() { return *table_; }
     /// To be called after each record.
     void check() {
-        if (table_.size() >= checkAt_) [[unlikely]]
+        if (table().size() >= checkAt_) [[unlikely]]
             shedIfLarge();
     }
     void flush();
@@ -219,21 +222,21 @@ private:
     const Placement<K>& placement_;
     const int64_t limit_;
     const AddRun& addRun_;
-    FlatTable<K, C> table_;
+    ScratchTable<K, C> table_;
     std::size_t checkAt_ = kFirstCheck;
 };
 
 template <class K, class C>
 void CombineBuffer<K, C>::flush() {
-    addRun_(splitByPartition(table_.entries(), table_.hashes(), placement_));
+    addRun_(splitByPartition(table(), placement_));
 }
 
 template <class K, class C>
 void CombineBuffer<K, C>::shedIfLarge() {
-    checkAt_ = table_.size() * 2;
-    if (static_cast<int64_t>(table_.memoryBytes()) <= limit_) return;
+    checkAt_ = table().size() * 2;
+    if (static_cast<int64_t>(table().memoryBytes()) <= limit_) return;
     flush();
-    table_ = {};
+    table() = {};
     checkAt_ = kFirstCheck;
 }
 
@@ -243,6 +246,9 @@ class CombiningShuffle final : public ShuffleDependency {
     using P = typename PlanT::T;
     using K = Owned<typename P::first_type>;
     using C = typename Agg::C;
+    // Elements that can be kept for a moment wait for others, so that the memory their keys lead to has come by then.
+    static constexpr bool kWait = kMovesByCopying<P> && !kIsView<P>;
+    static constexpr std::size_t kWaiting = 32;
 
 public:
     CombiningShuffle(PlanT plan, Partitioner partitioner, Agg aggregator, OperatorInfo op)
@@ -259,14 +265,30 @@ public:
             Agg agg(aggregator_);
             CombineBuffer<K, C> buffer(placement, limit, addRun);
             FlatTable<K, C>& table = buffer.table();
-            const auto add = [&](auto&& element) {
+            const auto combine = [&](uint64_t hash, const auto& element) {
                 table.upsert(
-                    hashOf(element.first), element.first,
-                    [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
+                    hash, element.first, [&] { return guarded(&op_, [&] { return agg.create(element.second); }); },
                     [&](C& combined) { guarded(&op_, [&] { agg.mergeValue(combined, element.second); }); });
                 buffer.check();
             };
-            plan_.drive(partition, part, add, split);
+            if constexpr (kWait) {
+                std::vector<std::pair<uint64_t, P>> waiting;
+                waiting.reserve(kWaiting);
+                const auto combineAll = [&] {
+                    for (const auto& [hash, element] : waiting) combine(hash, element);
+                    waiting.clear();
+                };
+                const auto add = [&](const P& element) {
+                    waiting.emplace_back(hashOf(element.first), element);
+                    table.prefetch(waiting.back().first);
+                    if (waiting.size() == kWaiting) combineAll();
+                };
+                plan_.drive(partition, part, add, split);
+                combineAll();
+            } else {
+                const auto add = [&](auto&& element) { combine(hashOf(element.first), element); };
+                plan_.drive(partition, part, add, split);
+            }
             buffer.flush();
         };
         writeSplits(plan_.splitCount(partition), context, out, write);
@@ -334,18 +356,35 @@ private:
     const PlanT plan_;
 };
 
-/// Calls `f(pair, hash)` for every pair of these blocks of a reduce partition, in their order.
-template <class K, class C, class F>
-void forEachInBlocks(const std::vector<BlockPtr>& blocks, TaskContext& context, F&& f) {
+/// Calls `f(pair, hash)` for every pair of these blocks of a reduce partition, in their order, and `prefetch(hash)` a
+/// few pairs ahead.
+template <class K, class C, class F, class Prefetch>
+void forEachInBlocks(const std::vector<BlockPtr>& blocks, TaskContext& context, F&& f, Prefetch&& prefetch) {
+    constexpr std::size_t kAhead = 16;
     for (const BlockPtr& block : blocks) {
         context.checkCancelled();
         const auto& typed = static_cast<const PairBlock<K, C>&>(*block);
         if (!typed.hashes.empty()) {
-            for (std::size_t i = 0; i < typed.pairs.size(); ++i) f(typed.pairs[i], typed.hashes[i]);
+            for (std::size_t i = 0; i < typed.pairs.size(); ++i) {
+                if (i + kAhead < typed.pairs.size()) prefetch(typed.hashes[i + kAhead]);
+                f(typed.pairs[i], typed.hashes[i]);
+            }
         } else {
-            for (const auto& pair : typed.pairs) f(pair, PlacementHash<K>{}(pair.first));
+            std::array<uint64_t, kAhead> hashes;  // of the next pairs
+            for (std::size_t i = 0; i < typed.pairs.size() + kAhead; ++i) {
+                uint64_t& hash = hashes[i % kAhead];
+                if (i >= kAhead) f(typed.pairs[i - kAhead], hash);
+                if (i >= typed.pairs.size()) continue;
+                hash = PlacementHash<K>{}(typed.pairs[i].first);
+                prefetch(hash);
+            }
         }
     }
+}
+
+template <class K, class C, class F>
+void forEachInBlocks(const std::vector<BlockPtr>& blocks, TaskContext& context, F&& f) {
+    forEachInBlocks<K, C>(blocks, context, std::forward<F>(f), [](uint64_t) {});
 }
 
 /// Calls `f(pair, hash)` for every pair of a reduce partition, in map-partition order.
@@ -398,7 +437,8 @@ CursorPtr<std::pair<K, C>> CombinedNodeBase<K, C>::doCompute(int partition, Task
         return std::make_unique<SharedArrayCursor<std::pair<K, C>, BlockPtr>>(blocks[0], pairs.data(), pairs.size(),
                                                                               context.chunkSize());
     }
-    FlatTable<K, C> table;
+    ScratchTable<K, C> scratch;
+    FlatTable<K, C>& table = *scratch;
     std::size_t largest = 0;
     for (const BlockPtr& block : blocks) {
         largest = std::max(largest, static_cast<const PairBlock<K, C>&>(*block).pairs.size());
@@ -418,11 +458,14 @@ public:
 private:
     void merge(const std::vector<BlockPtr>& blocks, FlatTable<K, C>& table, TaskContext& context) const override {
         Agg agg(aggregator_);
-        forEachInBlocks<K, C>(blocks, context, [&](const std::pair<K, C>& pair, uint64_t hash) {
-            table.upsert(
-                hash, pair.first, [&] { return pair.second; },
-                [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
-        });
+        forEachInBlocks<K, C>(
+            blocks, context,
+            [&](const std::pair<K, C>& pair, uint64_t hash) {
+                table.upsert(
+                    hash, pair.first, [&] { return pair.second; },
+                    [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
+            },
+            [&](uint64_t hash) { table.prefetch(hash); });
     }
 
     const Agg aggregator_;
