@@ -33,6 +33,7 @@ std::string nameOf(const std::string& key, detail::Role role) {
     static const std::map<std::string, std::string> names{{"receive.buffer.bytes", "socket.receive.buffer.bytes"},
                                                           {"send.buffer.bytes", "socket.send.buffer.bytes"},
                                                           {"fetch.max.wait.ms", "fetch.wait.max.ms"},
+                                                          {"max.partition.fetch.bytes", "fetch.message.max.bytes"},
                                                           {"metadata.max.age.ms", "topic.metadata.refresh.interval.ms"},
                                                           {"buffer.memory", "queue.buffering.max.kbytes"}};
     if (key == "request.timeout.ms" && role != detail::Role::kProducer) return "socket.timeout.ms";
@@ -89,10 +90,6 @@ ConfPtr makeConf(const Params& params, Role role) {
     Params settings{{"reconnect.backoff.max.ms", "1000"}};
     if (role != Role::kProducer) settings["isolation.level"] = "read_uncommitted";
     if (role == Role::kDriver) settings["topic.metadata.refresh.interval.ms"] = "10000";
-    if (role == Role::kReader) {
-        settings["queued.min.messages"] = "1000000";
-        settings["fetch.message.max.bytes"] = "4194304";
-    }
     for (const auto& [key, value] : params) {
         if (isIgnored(key)) continue;
         if (key == "sasl.jaas.config") {

@@ -21,6 +21,8 @@ using Clock = std::chrono::steady_clock;
 struct Instance {
     ClientPtr client;
     std::set<TopicPartition> reads;
+    std::size_t prefetchBytes = 0;     // a partition's that it keeps at most
+    std::size_t prefetchMessages = 0;  // the same in messages
 };
 
 std::string_view viewOf(const void* bytes, std::size_t size) {
@@ -71,9 +73,11 @@ public:
     rd_kafka_message_t* peek(Clock::time_point deadline) {
         if (next_ < end_) return fetched_[next_];
         next_ = end_ = 0;
+        keepFetching();
         const ssize_t found = rd_kafka_consume_batch_queue(queue_.get(), 0, fetched_.data(), fetched_.size());
         if (found > 0) {
             end_ = static_cast<std::size_t>(found);
+            messageBytes_ = fetched_[0]->len + fetched_[0]->key_len;
             return fetched_[0];
         }
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
@@ -93,6 +97,20 @@ public:
     void pass(int64_t offset) { passed_ = std::max(passed_, offset); }
 
 private:
+    /// A client whose queue was full looks at it again after a second only, or when there is something else to do.
+    void keepFetching() {
+        const std::size_t queued = rd_kafka_queue_length(queue_.get());
+        const auto above = [&](std::size_t parts) {  // quarters of the most
+            return 4 * queued >= parts * instance_->prefetchMessages ||
+                   4 * queued * messageBytes_ >= parts * instance_->prefetchBytes;
+        };
+        if (above(4)) full_ = true;
+        if (!full_ || above(2)) return;
+        full_ = false;
+        const PartitionListPtr list = listOf({{of_, RD_KAFKA_OFFSET_END}});
+        rd_kafka_offsets_for_times(instance_->client.get(), list.get(), 1000);
+    }
+
     const std::shared_ptr<Instance> instance_;
     const TopicPartition of_;
     const TopicPtr topic_;
@@ -101,6 +119,8 @@ private:
     std::size_t next_ = 0, end_ = 0;
     int64_t passed_ = 0;
     std::optional<int64_t> standsAt_;
+    std::size_t messageBytes_ = 0;  // of a recent one
+    bool full_ = false;             // the client has stopped fetching
     bool started_ = false;
 };
 
@@ -148,6 +168,7 @@ public:
                         ? 0
                         : static_cast<std::size_t>(
                               std::max(0, conf.getInt("spark.streaming.kafka.consumer.cache.maxCapacity", 64)))),
+          prefetchBytes_(conf.getSizeAsBytes("dstream.kafka.maxPrefetchBytes", "64m")),
           deadLetterTopic_(conf.get("dstream.kafka.deadLetterTopic", "")) {
         const std::string choice = conf.get("dstream.kafka.onUndecodable", "fail");
         if (choice == "skip") {
@@ -161,6 +182,11 @@ public:
                     "dstream.kafka.onUndecodable must be fail, skip or deadLetter: \"" + choice + "\"");
         }
         makeConf(params_, Role::kReader);  // wrong settings are told at once, not by the first task
+    }
+
+    void expectPartitions(std::size_t count) override {
+        const std::lock_guard lock(mutex_);
+        partitions_ = std::max(partitions_, count);
     }
 
     std::unique_ptr<RangeReader> open(const OffsetRange& range, bool goesOn, TaskContext& context) override {
@@ -266,13 +292,29 @@ private:
                 if (!instance || candidate->reads.size() < instance->reads.size()) instance = candidate;
             }
             if (!instance || (!instance->reads.empty() && clients_.size() < instances_)) {
-                instance = clients_.emplace_back(std::make_shared<Instance>());
-                instance->client = makeClient(RD_KAFKA_CONSUMER, makeConf(params_, Role::kReader));
+                instance = clients_.emplace_back(makeInstance());
                 counters_.consumerInstances.store(static_cast<int>(clients_.size()));
             }
             instance->reads.insert(of);
         }
         return std::make_unique<PartitionReader>(std::move(instance), of);
+    }
+
+    /// Its partitions get their share of the memory for records that are fetched ahead. Called with the lock.
+    std::shared_ptr<Instance> makeInstance() {
+        const auto share = static_cast<std::size_t>(prefetchBytes_) / partitions_;
+        Params params = params_;
+        const auto setting = [&](const char* key, std::size_t unlessSet) {
+            return std::stoull(params.try_emplace(key, std::to_string(unlessSet)).first->second);
+        };
+        auto instance = std::make_shared<Instance>();
+        instance->prefetchBytes =
+            1024 * setting("queued.max.messages.kbytes", std::clamp<std::size_t>(share / 1024, 256, 2'000'000));
+        instance->prefetchMessages =
+            setting("queued.min.messages", std::max<std::size_t>(1'000'000 / partitions_, 1'000));
+        setting("fetch.message.max.bytes", std::clamp<std::size_t>(share / 4, 65'536, 4'194'304));
+        instance->client = makeClient(RD_KAFKA_CONSUMER, makeConf(params, Role::kReader));
+        return instance;
     }
 
     void sendDeadLetter(const TopicPartition& of, const RawRecord& record, const std::string& why) {
@@ -313,6 +355,7 @@ private:
     const Params params_;
     const std::size_t instances_;
     const std::size_t capacity_;
+    const int64_t prefetchBytes_;
     const std::string deadLetterTopic_;
     OnUndecodable onUndecodable_ = OnUndecodable::kFail;
     ReadCounters counters_;
@@ -320,6 +363,7 @@ private:
 
     std::mutex mutex_;  // guards the fields below and the instances' sets; the clients outlive the readers
     std::vector<std::shared_ptr<Instance>> clients_;
+    std::size_t partitions_ = 1;                        // that share the memory
     std::list<std::unique_ptr<PartitionReader>> idle_;  // longest idle first
     ClientPtr deadLetters_;
 };
@@ -396,8 +440,7 @@ std::span<const RawRecord> Reader::next(std::size_t max) {
         record.timestampType = static_cast<int8_t>(type == RD_KAFKA_TIMESTAMP_CREATE_TIME       ? 0
                                                    : type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? 1
                                                                                                 : -1);
-        rd_kafka_headers_t* headers = nullptr;
-        if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) record.headers = headers;
+        record.message = message;
     }
     delivered_ += static_cast<int64_t>(records_.size());
     if (records_.empty()) {
@@ -427,14 +470,17 @@ void Reader::fail(const rd_kafka_message_t& message) {
 
 }  // namespace
 
-std::vector<std::pair<std::string_view, std::optional<std::string_view>>> headersOf(const RawRecord& record) {
-    std::vector<std::pair<std::string_view, std::optional<std::string_view>>> all;
-    const auto* headers = static_cast<const rd_kafka_headers_t*>(record.headers);
+HeaderViews headersOf(const void* message) {
+    HeaderViews all;
+    rd_kafka_headers_t* headers = nullptr;
+    if (rd_kafka_message_headers(static_cast<const rd_kafka_message_t*>(message), &headers) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return all;
+    }
     const char* name = nullptr;
     const void* value = nullptr;
     std::size_t size = 0;
-    for (std::size_t i = 0;
-         headers != nullptr && rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
          ++i) {
         all.emplace_back(name, value == nullptr ? std::nullopt : std::optional(viewOf(value, size)));
     }

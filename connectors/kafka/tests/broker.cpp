@@ -145,7 +145,8 @@ void Broker::start() {
     ::kill(process_->id(), SIGKILL);
     const int status = process_->finish();
     throw SparkException("the Kafka broker on port " + std::to_string(port_) + " does not start (exit status " +
-                         std::to_string(status) + "). Its output:\n" + process_->output() + "\nits log:\n" + text.str());
+                         std::to_string(status) + "). Its output:\n" + process_->output() + "\nits log:\n" +
+                         text.str());
 }
 
 void Broker::restart() {

@@ -77,6 +77,12 @@ struct Decoder<std::optional<T>> {
     static std::optional<T> decode(std::string_view bytes) { return Decoder<T>::decode(bytes); }
 };
 
+namespace detail {
+using HeaderViews = std::vector<std::pair<std::string_view, std::optional<std::string_view>>>;
+/// The headers of one of the client's messages, which librdkafka parses when it is asked for them.
+HeaderViews headersOf(const void* message);
+}  // namespace detail
+
 /// What a record's timestamp says: when it was made, or when the broker took it.
 enum class TimestampType : int8_t { NO_TIMESTAMP_TYPE = -1, CREATE_TIME = 0, LOG_APPEND_TIME = 1 };
 
@@ -138,7 +144,15 @@ public:
     /// Default-made when the record has no value (in a compacted topic: its key is deleted).
     const V& value() const { return value_; }
     bool hasValue() const { return hasValue_; }
-    const Headers& headers() const { return headers_; }
+    /// With views they are read of the client's buffers when they are first asked for, by one thread.
+    const Headers& headers() const {
+        if (message_ != nullptr) {
+            for (const auto& [name, value] : detail::headersOf(std::exchange(message_, nullptr))) {
+                headers_.emplace_back(Text(name), value ? std::optional<Text>(*value) : std::nullopt);
+            }
+        }
+        return headers_;
+    }
     void setKey(K key) {
         key_ = std::move(key);
         hasKey_ = true;
@@ -148,11 +162,22 @@ public:
         hasValue_ = true;
     }
     void setHeaders(Headers headers) { headers_ = std::move(headers); }
+    /// Sets them to those of the client's message that the record was made of.
+    void setHeadersOf(const void* message) {
+        message_ = message;
+        if constexpr (!std::is_same_v<Text, std::string_view>) headers();
+    }
 
-    bool operator==(const ConsumerRecord&) const = default;
+    bool operator==(const ConsumerRecord& other) const {
+        return topic_ == other.topic_ && partition_ == other.partition_ && offset_ == other.offset_ &&
+               timestamp_ == other.timestamp_ && timestampType_ == other.timestampType_ && hasKey_ == other.hasKey_ &&
+               hasValue_ == other.hasValue_ && key_ == other.key_ && value_ == other.value_ &&
+               headers() == other.headers();
+    }
     template <class Archive>
     void serialize(Archive& ar, unsigned) {
         auto type = static_cast<int>(timestampType_);
+        headers();
         ar& topic_& partition_& offset_& timestamp_& type& hasKey_& hasValue_& key_& value_& headers_;
         timestampType_ = static_cast<TimestampType>(type);
     }
@@ -167,7 +192,8 @@ private:
     int64_t timestamp_ = -1;
     K key_{};
     V value_{};
-    Headers headers_;
+    mutable Headers headers_;
+    mutable const void* message_ = nullptr;  // whose headers are not read yet
 };
 
 }  // namespace dstream::kafka

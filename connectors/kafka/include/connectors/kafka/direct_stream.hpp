@@ -53,10 +53,9 @@ struct RawRecord {
     std::string_view value;
     int64_t offset = 0;
     int64_t timestamp = -1;
-    const void* headers = nullptr;
+    const void* message = nullptr;  // for its headers
     int8_t timestampType = -1;
 };
-std::vector<std::pair<std::string_view, std::optional<std::string_view>>> headersOf(const RawRecord& record);
 
 /// Reads one range of offsets. Used by one task.
 class RangeReader {
@@ -76,6 +75,8 @@ struct ReadCounters {
 class RecordSource {
 public:
     virtual ~RecordSource() = default;
+    /// How many partitions are read side by side: they share the memory for what is fetched ahead.
+    virtual void expectPartitions(std::size_t count) = 0;
     /// @param goesOn  the next range of the partition will begin where this one ends, so it may be fetched ahead
     virtual std::unique_ptr<RangeReader> open(const OffsetRange& range, bool goesOn, TaskContext& context) = 0;
     /// Deals with a record that did not decode as `dstream.kafka.onUndecodable` says.

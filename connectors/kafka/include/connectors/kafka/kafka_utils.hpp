@@ -57,14 +57,7 @@ private:
             source_->undecodable({topic_, partition_}, raw, std::current_exception());
             return;
         }
-        if (raw.headers != nullptr) {
-            typename Record::Headers headers;
-            for (const auto& [name, value] : headersOf(raw)) {
-                using Text = typename Record::Text;
-                headers.emplace_back(Text(name), value ? std::optional<Text>(*value) : std::nullopt);
-            }
-            record.setHeaders(std::move(headers));
-        }
+        record.setHeadersOf(raw.message);
     }
 
     const std::shared_ptr<RecordSource> source_;
@@ -88,7 +81,9 @@ public:
           RangesHolder(std::move(ranges)),
           source_(std::move(source)),
           failure_(std::move(failure)),
-          splits_(splitsOf(offsetRanges(), sc.defaultParallelism())) {}
+          splits_(splitsOf(offsetRanges(), sc.defaultParallelism())) {
+        source_->expectPartitions(offsetRanges().size());
+    }
     const char* className() const override { return "KafkaRDD"; }
 
 private:
