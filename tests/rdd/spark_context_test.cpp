@@ -297,7 +297,8 @@ TEST_F(SparkContextTest, TheOtherNamesOfOperatorsDoTheSame) {
     EXPECT_DOUBLE_EQ(values.sampleVariance(), 5.0 / 3);
     EXPECT_DOUBLE_EQ(values.sampleStdev(), std::sqrt(5.0 / 3));
     EXPECT_TRUE(std::isnan(sc.parallelize(std::vector{1.0}, 1).sampleStdev()));
-    EXPECT_THROW(sc.emptyRDD<double>().stats(), UnsupportedOperationException);
+    EXPECT_THROW(sc.emptyRDD<double>().stats(), EmptyCollectionException);
+    EXPECT_THROW((sc.emptyRDD<std::pair<int, int>>().reduceByKeyLocally(plus)), EmptyCollectionException);
     const auto counts = pairs.countByKeyApprox(60'000).getFinalValue();
     EXPECT_EQ(counts.at(1).mean, 2);
     EXPECT_EQ(counts.at(2).mean, 1);
@@ -354,6 +355,38 @@ TEST_F(ParallelismTest, TheSettingIsTheNumberOfPartitionsUnlessThereAreEnoughAlr
     EXPECT_EQ(pairs.partitionBy(HashPartitioner(4)).join(pairs).getNumPartitions(), 5);
     EXPECT_EQ(sc.parallelize(std::vector{1}).getNumPartitions(), 5);
     EXPECT_EQ(sc.defaultMinPartitions(), 2);
+}
+
+TEST_F(SparkContextTest, EveryLevelOfATreeAggregateUsesItsZero) {
+    const auto plus = std::plus<>{};
+    const std::vector<int> ones(11, 1);
+    // Each of 11 partitions, each of 11 sums of a level of two, each of these two, the result.
+    EXPECT_EQ(sc.parallelize(ones, 11).treeAggregate(3, plus, plus), 11 + 3 * (11 + 11 + 2 + 1));
+    // The sums of four partitions are not worth a level.
+    EXPECT_EQ(sc.parallelize(ones, 4).treeAggregate(3, plus, plus), 11 + 3 * (4 + 4 + 1));
+    EXPECT_EQ(sc.parallelize(ones, 4).treeAggregate(3, plus, plus, 2, true), 11 + 3 * (4 + 4 + 1 + 1));
+    EXPECT_EQ(sc.emptyRDD<int>().treeAggregate(3, plus, plus), 3);
+}
+
+TEST_F(SparkContextTest, ANegativeCountOfOrderedElementsIsAnError) {
+    const auto rdd = sc.parallelize(std::vector{2, 1}, 2);
+    EXPECT_THROW(rdd.takeOrdered(-1), IllegalArgumentException);
+    EXPECT_THROW(rdd.top(-1), IllegalArgumentException);
+    EXPECT_THAT(sc.emptyRDD<int>().top(-1), IsEmpty());
+    EXPECT_THAT(rdd.take(-1), IsEmpty());
+}
+
+TEST_F(SparkContextTest, ASortHasNoMorePartitionsThanElements) {
+    EXPECT_EQ(sc.parallelize(std::vector{7}, 1).sortBy([](int x) { return x; }, true, 3).getNumPartitions(), 1);
+    EXPECT_EQ(sc.parallelize(std::vector{-5, 0, -8, -3}, 2).sortBy([](int x) { return x; }, true, 20).glom().collect(),
+              (std::vector<std::vector<int>>{{-8}, {-5}, {-3}, {0}}));
+}
+
+TEST_F(SparkContextTest, AHistogramPutsAValueOnABoundIntoTheBucketThatBeginsThere) {
+    const auto values = sc.parallelize(std::vector{0.0, 0.3, 0.6, 0.7, 1.0}, 2);
+    EXPECT_THAT(values.histogram(10).second, ElementsAre(1, 0, 0, 1, 0, 0, 1, 1, 0, 1));
+    EXPECT_THAT(values.histogram({0.0, 0.3, 1.0}), ElementsAre(1, 4));
+    EXPECT_THAT(values.histogram({1.0, 0.0}), ElementsAre(1)) << "bounds that fall find their first one";
 }
 
 TEST_F(SparkContextTest, ARangePartitionerPutsABoundsKeyBelow) {

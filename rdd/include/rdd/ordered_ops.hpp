@@ -40,7 +40,7 @@ public:
             self().plan(), "sum", 0.0, [](double a, T x) { return a + static_cast<double>(x); }, std::plus<double>{},
             where);
     }
-    /// @throws UnsupportedOperationException  for an RDD without partitions
+    /// @throws EmptyCollectionException  for an RDD without partitions
     StatCounter stats(Where where = Where::current()) const requires Numeric<T> {
         return detail::stats(self().plan(), where);
     }

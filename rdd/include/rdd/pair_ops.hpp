@@ -72,7 +72,7 @@ public:
     template <class F>
     requires PairLike<T> RDD<std::pair<K, V>> reduceByKey(Partitioner partitioner, F f, Where where = Where::current())
     const { return detail::reduceByKey(self().plan(), std::move(f), std::move(partitioner), "reduceByKey", where); }
-    /// An action. @throws UnsupportedOperationException for an RDD without partitions
+    /// An action. @throws EmptyCollectionException for an RDD without partitions
     template <class F>
     std::map<K, V> reduceByKeyLocally(F f, Where where = Where::current()) const requires PairLike<T> {
         return detail::reduceByKeyLocally(self().plan(), std::move(f), where);

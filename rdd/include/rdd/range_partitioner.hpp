@@ -120,7 +120,8 @@ std::vector<Owned<typename PlanT::T::first_type>> sampleBounds(const PlanT& plan
             for (K& key : sample) candidates.emplace_back(std::move(key), 1.0 / fraction);
         }
     }
-    return determineBounds(std::move(candidates), n, less);
+    const int ranges = static_cast<int>(std::min(static_cast<std::size_t>(n), candidates.size()));
+    return determineBounds(std::move(candidates), ranges, less);
 }
 
 }  // namespace detail

@@ -369,12 +369,13 @@ public:
         return detail::aggregate(self().plan(), "aggregate", std::move(zero), std::move(seqOp), std::move(combOp),
                                  where);
     }
+    /// `zero` is used once per partition and once more for each value that a level of the tree combines.
     template <class U, class Seq, class Comb>
     U treeAggregate(U zero, Seq seqOp, Comb combOp, int depth = 2, bool finalAggregateOnExecutor = false,
                     Where where = Where::current()) const {
         detail::checkDepth(depth);
-        static_cast<void>(finalAggregateOnExecutor);  // one process: the same place
-        return detail::treeAggregate(self().plan(), std::move(zero), std::move(seqOp), std::move(combOp), where);
+        return detail::treeAggregate(self().plan(), std::move(zero), std::move(seqOp), std::move(combOp), depth,
+                                     finalAggregateOnExecutor, where);
     }
     /// The first n elements in partition order: one partition first, then more until there are enough.
     std::vector<Owned<T>> take(int n, Where where = Where::current()) const {
@@ -382,12 +383,13 @@ public:
     }
     /// @throws EmptyCollectionException  when there is none
     Owned<T> first(Where where = Where::current()) const { return detail::first<T>(this->node(), where); }
-    /// The n smallest, ascending by `less`.
+    /// The n smallest, ascending by `less`. @throws IllegalArgumentException  when n is negative and there are
+    /// partitions
     template <class Compare = std::less<Owned<T>>>
     std::vector<Owned<T>> takeOrdered(int n, Compare less = {}, Where where = Where::current()) const {
         return detail::takeOrdered(self().plan(), n, std::move(less), "takeOrdered", where);
     }
-    /// The n largest, descending.
+    /// The n largest, descending. As takeOrdered.
     template <class Compare = std::less<Owned<T>>>
     std::vector<Owned<T>> top(int n, Compare less = {}, Where where = Where::current()) const {
         return detail::takeOrdered(

@@ -48,6 +48,16 @@ void checkDepth(int depth) {
     if (depth < 1) throw IllegalArgumentException("depth must be at least 1: " + std::to_string(depth));
 }
 
+std::size_t treeScale(std::size_t leaves, int depth) {
+    const double scale = std::ceil(std::pow(static_cast<double>(leaves), 1.0 / depth));
+    return std::max(static_cast<std::size_t>(scale), std::size_t{2});
+}
+
+void checkTakenCount(int n, const char* action) {
+    if (n < 0)
+        throw IllegalArgumentException(std::string(action) + " needs a count of at least 0: " + std::to_string(n));
+}
+
 std::vector<std::vector<int>> neighbourGroups(int count, int n) {
     std::vector<std::vector<int>> groups(static_cast<std::size_t>(std::min(n, count)));
     const auto size = static_cast<int64_t>(groups.size());

@@ -21,15 +21,24 @@ std::vector<double> histogramBounds(double min, double max, int buckets) {
 }
 
 int histogramBucket(const std::vector<double>& bounds, bool even, double value) {
+    if (std::isnan(value)) return -1;
     const auto buckets = static_cast<int>(bounds.size()) - 1;
-    if (!(value >= bounds.front() && value <= bounds.back())) return -1;  // NaN too
     if (even) {
-        const double width = (bounds.back() - bounds.front()) / buckets;
-        if (width == 0) return buckets - 1;
-        return std::min(static_cast<int>((value - bounds.front()) / width), buckets - 1);
+        const double min = bounds.front(), max = bounds.back();
+        if (value < min || value > max) return -1;
+        if (min == max) return 0;
+        // The share of the range first: a bound lands in the bucket that it begins.
+        return std::min(static_cast<int>((value - min) / (max - min) * buckets), buckets - 1);
     }
-    const auto above = std::upper_bound(bounds.begin(), bounds.end(), value);
-    return std::min(static_cast<int>(above - bounds.begin()) - 1, buckets - 1);
+    // Not std::upper_bound: bounds that do not rise are allowed, and count what these steps find.
+    int low = 0, high = buckets;
+    while (low <= high) {
+        const int middle = (low + high) / 2;
+        const double bound = bounds[static_cast<std::size_t>(middle)];
+        if (bound == value) return std::min(middle, buckets - 1);
+        bound < value ? low = middle + 1 : high = middle - 1;
+    }
+    return low <= buckets ? low - 1 : -1;
 }
 
 }  // namespace dstream::detail

@@ -88,8 +88,8 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> filterByRange(const PlanT& pl
 template <class PlanT>
 StatCounter stats(const PlanT& plan, Where where) {
     if (plan.node->numPartitions() == 0) {
-        throw UnsupportedOperationException("stats at " + CallSite::from(where).toString() +
-                                            " needs an RDD with at least one partition");
+        throw EmptyCollectionException("stats at " + CallSite::from(where).toString() +
+                                       " needs an RDD with at least one partition");
     }
     return aggregate(
         plan, "stats", StatCounter(),

@@ -176,8 +176,8 @@ auto reduceByKeyLocally(const PlanT& plan, F f, Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
     if (plan.node->numPartitions() == 0) {
-        throw UnsupportedOperationException("reduceByKeyLocally at " + CallSite::from(where).toString() +
-                                            " needs an RDD with at least one partition");
+        throw EmptyCollectionException("reduceByKeyLocally at " + CallSite::from(where).toString() +
+                                       " needs an RDD with at least one partition");
     }
     auto parts = runOnAll(
         plan, "reduceByKeyLocally", where,

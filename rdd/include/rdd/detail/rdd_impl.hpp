@@ -335,6 +335,8 @@ auto reduce(const PlanT& plan, const char* action, F f, Where where) {
 
 /// @throws IllegalArgumentException  when it is below 1
 void checkDepth(int depth);
+/// How many values a node of a tree of this depth over so many leaves combines, at least 2.
+std::size_t treeScale(std::size_t leaves, int depth);
 
 template <class PlanT, class U, class Seq>
 std::vector<U> aggregateParts(const PlanT& plan, const char* action, const U& zero, Seq seqOp, Where where) {
@@ -355,12 +357,26 @@ U aggregate(const PlanT& plan, const char* action, U zero, Seq seqOp, Comb combO
     return zero;
 }
 
+/// Every level of the tree combines each value with a zero of its own first, so one that is not neutral counts often.
 template <class PlanT, class U, class Seq, class Comb>
-U treeAggregate(const PlanT& plan, U zero, Seq seqOp, Comb combOp, Where where) {
+U treeAggregate(const PlanT& plan, U zero, Seq seqOp, Comb combOp, int depth, bool finalAggregateOnExecutor,
+                Where where) {
     auto parts = aggregateParts(plan, "treeAggregate", zero, std::move(seqOp), where);
     if (parts.empty()) return zero;
-    U sum = std::move(parts.front());
-    for (std::size_t i = 1; i < parts.size(); ++i) sum = std::invoke(combOp, std::move(sum), std::move(parts[i]));
+    const auto withZero = [&](U& part) { return std::invoke(combOp, U(zero), std::move(part)); };
+    const auto combineInto = [&](std::size_t groups) {
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            U part = withZero(parts[i]);
+            U& group = parts[i % groups];
+            group = i < groups ? std::move(part) : std::invoke(combOp, std::move(group), std::move(part));
+        }
+        parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(groups), parts.end());
+    };
+    const std::size_t scale = treeScale(parts.size(), depth);
+    while (parts.size() > scale + (parts.size() + scale - 1) / scale) combineInto(parts.size() / scale);
+    if (finalAggregateOnExecutor && parts.size() > 1) combineInto(1);
+    U sum(zero);
+    for (U& part : parts) sum = std::invoke(combOp, std::move(sum), withZero(part));
     return sum;
 }
 
@@ -452,11 +468,15 @@ Owned<T> first(const std::shared_ptr<RddNode<T>>& node, Where where) {
     return std::move(one.front());
 }
 
+/// @throws IllegalArgumentException  when it is negative
+void checkTakenCount(int n, const char* action);
+
 template <class PlanT, class Compare>
 auto takeOrdered(const PlanT& plan, int n, Compare less, const char* action, Where where) {
     using O = Owned<typename PlanT::T>;
     std::vector<O> result;
-    if (n <= 0) return result;
+    if (n == 0 || plan.node->numPartitions() == 0) return result;
+    checkTakenCount(n, action);
     const auto wanted = static_cast<std::size_t>(n);
     auto parts = runOnAll(plan, action, where, [plan, wanted, less](TaskContext& context) {
         std::vector<O> heap;  // the largest kept element on top
