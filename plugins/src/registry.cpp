@@ -7,11 +7,15 @@
 #include <boost/dll/shared_library.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <sstream>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace dstream {
@@ -165,14 +169,22 @@ std::string locate(const std::string& nameOrPath, const SparkConf& conf) {
                                    : "no " + nameOrPath + ".so in " + tried);
 }
 
-void refuseIfAnyoneMayWrite(const fs::path& path, const std::string& plugin) {
-    std::error_code error;
-    const fs::file_status status = fs::status(path, error);
-    if (error) fail(plugin, error.message());
-    if ((status.permissions() & fs::perms::others_write) != fs::perms::none) {
-        fail(plugin,
-             (path == plugin ? std::string("everybody may write it") : "everybody may write to " + path.string()) +
-                 "; take that right away (chmod o-w)");
+/// Refuses a plugin that anybody could have put in place: everybody may write the file or one of the directories above
+/// it. In a directory such as /tmp, where only the owner of an entry may replace it, entries of root and of this user
+/// are safe.
+void refuseIfAnyoneMayWrite(const std::string& plugin) {
+    struct stat entry {};
+    for (fs::path path = plugin;; path = path.parent_path()) {
+        struct stat status {};
+        if (::stat(path.c_str(), &status) != 0) fail(plugin, std::generic_category().message(errno));
+        const bool ownersOnly =
+            path != plugin && (status.st_mode & S_ISVTX) != 0 && (entry.st_uid == 0 || entry.st_uid == ::geteuid());
+        if ((status.st_mode & S_IWOTH) != 0 && !ownersOnly) {
+            fail(plugin, (path == plugin ? "everybody may write it" : "everybody may write to " + path.string()) +
+                             "; take that right away (chmod o-w)");
+        }
+        if (path == path.root_path()) return;
+        entry = status;
     }
 }
 
@@ -202,8 +214,7 @@ void load(const std::string& path) {
     Registry& registry = Registry::instance();
     const std::lock_guard turn(registry.loading());
     if (registry.isLoaded(path)) return;
-    refuseIfAnyoneMayWrite(path, path);
-    refuseIfAnyoneMayWrite(fs::path(path).parent_path(), path);
+    refuseIfAnyoneMayWrite(path);
     if (!fs::is_regular_file(path)) fail(path, "it is not a file");
     std::ifstream object(path, std::ios::binary);
     if (!object) fail(path, "it cannot be read");

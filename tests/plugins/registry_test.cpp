@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace dstream {
@@ -203,14 +204,34 @@ TEST(BadPlugins, Row35_AreNotLoadedFromWhereAnybodyMayWriteOrFromTheWorkingDirec
     fs::permissions(directory.path(), fs::perms(0777));
     EXPECT_EQ(error(),
               "plugin " + path + ": everybody may write to " + directory.path() + "; take that right away (chmod o-w)");
+    const std::string nobodyElse = "plugin " + path + ": it registers nothing";
+    fs::permissions(directory.path(), fs::perms(01777));
+    EXPECT_EQ(error(), nobodyElse) << "only the owner of a file may replace it there";
     fs::permissions(directory.path(), fs::perms(0700));
-    EXPECT_EQ(error(), "plugin " + path + ": it registers nothing");
+    EXPECT_EQ(error(), nobodyElse);
     EXPECT_EQ(errorOf([] { loadPlugin("./good.so"); }),
               "plugin ./good.so: give an absolute path, or a name in a plugin directory");
     SparkConf conf;
     conf.set("dstream.plugin.path", ".");
     EXPECT_EQ(errorOf([&] { loadPlugin("good", conf); }),
               "plugin directory .: give an absolute path in dstream.plugin.path or DSTREAM_PLUGIN_PATH");
+}
+
+TEST(BadPlugins, Row35_AreRefusedBelowADirectoryThatEverybodyMayWriteTo) {
+    const PluginDirectory directory;
+    fs::create_directories(directory / "open/closed");
+    const std::string path = directory / "open/closed/registers_nothing.so";
+    fs::rename(directory.add("registers_nothing"), path);
+    fs::create_symlink(path, directory / "link.so");
+    fs::permissions(directory / "open", fs::perms(0757));
+    for (const std::string& given : {path, directory / "link.so"}) {
+        EXPECT_EQ(errorOf([&] { loadPlugin(given); }), "plugin " + path + ": everybody may write to " +
+                                                           (directory / "open") + "; take that right away (chmod o-w)");
+    }
+    fs::permissions(directory / "open", fs::perms(01757));
+    EXPECT_EQ(errorOf([&] { loadPlugin(path); }), "plugin " + path + ": it registers nothing");
+    if (::chown((directory / "open/closed").c_str(), 1, 1) != 0) return;  // only root may
+    EXPECT_THAT(errorOf([&] { loadPlugin(path); }), HasSubstr("everybody may write to " + (directory / "open")));
 }
 
 TEST(BadPlugins, DoNotKeepOthersOfTheirDirectoryFromBeingLoaded) {

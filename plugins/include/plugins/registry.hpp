@@ -35,9 +35,10 @@ std::vector<PluginInfo> registeredPlugins();
 /// (absolute, separated by colons; else the environment's DSTREAM_PLUGIN_PATH). A plugin that is loaded already is left
 /// alone; none is ever unloaded. Before the first instruction of the plugin runs, its build is compared with the
 /// program's. Any thread.
-/// @throws PluginException  when there is none, its file or directory can be written by everybody, it was built in
-/// another way, throws while it registers, or registers what another one has; nothing of it is registered then. After a
-/// plugin whose global objects threw the program should end: the dynamic linker does not recover from that
+/// @throws PluginException  when there is none, its file or a directory above it can be written by everybody, it was
+/// built in another way, throws while it registers, or registers what another one has; nothing of it is registered
+/// then. After a plugin whose global objects threw the program should end: the dynamic linker does not recover from
+/// that
 void loadPlugin(const std::string& nameOrPath, const SparkConf& conf = {});
 
 /// Loads every plugin of those directories.
