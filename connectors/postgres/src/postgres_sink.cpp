@@ -8,6 +8,7 @@
 #include <charconv>
 #include <libpq-fe.h>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -175,7 +176,7 @@ public:
         return withConnection([&](Connection& connection) { return find(connection, part); });
     }
 
-    void commit(const SinkPart& part, std::span<const SqlRow> rows) {
+    void commit(const SinkPart& part, const SqlRows& rows) {
         withConnection([&](Connection& connection) {
             connection.run("BEGIN");
             // Waits for another transaction that has inserted the key and is not over, such as one whose connection
@@ -188,7 +189,7 @@ public:
                 return true;
             }
             find(connection, part);
-            connection.insert(rows);
+            rows.forEach([&connection](std::span<const SqlRow> some) { connection.insert(some); });
             DSTREAM_FAILPOINT("postgres.before_commit");
             connection.run("COMMIT");
             DSTREAM_FAILPOINT("postgres.after_commit");
@@ -249,7 +250,7 @@ bool PostgresSink::isCommitted(const SinkPart& part) {
     return database_->isCommitted(part);
 }
 
-void PostgresSink::commitRows(const SinkPart& part, std::span<const SqlRow> rows) {
+void PostgresSink::commitRows(const SinkPart& part, const SqlRows& rows) {
     database_->commit(part, rows);
 }
 

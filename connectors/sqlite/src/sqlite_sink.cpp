@@ -5,6 +5,7 @@
 
 #include <mutex>
 #include <optional>
+#include <span>
 #include <sqlite3.h>
 #include <string_view>
 #include <type_traits>
@@ -50,7 +51,7 @@ public:
         return find(part);
     }
 
-    void commit(const SinkPart& part, std::span<const SqlRow> rows) {
+    void commit(const SinkPart& part, const SqlRows& rows) {
         const std::lock_guard lock(mutex_);
         run("BEGIN IMMEDIATE");
         try {
@@ -58,7 +59,9 @@ public:
             if (!there) {
                 execute(mark_.get(),
                         {part.job, part.operation, part.time.milliseconds(), part.partition, part.numPartitions});
-                for (const SqlRow& row : rows) execute(insert_.get(), row);
+                rows.forEach([this](std::span<const SqlRow> some) {
+                    for (const SqlRow& row : some) execute(insert_.get(), row);
+                });
                 DSTREAM_FAILPOINT("sqlite.before_commit");
             }
             run("COMMIT");
@@ -173,7 +176,7 @@ bool SqliteSink::isCommitted(const SinkPart& part) {
     return database_->isCommitted(part);
 }
 
-void SqliteSink::commitRows(const SinkPart& part, std::span<const SqlRow> rows) {
+void SqliteSink::commitRows(const SinkPart& part, const SqlRows& rows) {
     database_->commit(part, rows);
 }
 

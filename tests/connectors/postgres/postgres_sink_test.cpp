@@ -1,6 +1,6 @@
 #include "connectors/postgres/postgres_sink.hpp"
 
-#include "dstream/testkit.hpp"
+#include "../sql_sink_contract.hpp"
 #include "rdd/exceptions.hpp"
 #include "support/child_process.hpp"
 #include "support/errors.hpp"
@@ -33,11 +33,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using testsupport::ChildProcess;
 using testsupport::errorOf;
-using Words = std::vector<std::string>;
-using Parts = std::vector<Words>;
 
 /// A server of its own, reached over a socket in its directory. It refuses to run as root, so then it is nobody's.
 class Server {
@@ -153,56 +150,32 @@ private:
     std::thread thread_;
 };
 
-/// A program writes words and their lengths into a table; another connection looks at it.
-class PostgresSinkTest : public ::testing::Test {
-protected:
-    static void TearDownTestSuite() { server.reset(); }
+/// Tables of their own in the one server of the program; another connection reads them.
+class WordsDatabase {
+public:
+    static constexpr const char* kNotUnique = "duplicate key value violates unique constraint";
+    static constexpr const char* kTooFewValues = "bind message supplies 1 parameters";
 
-    void SetUp() override {
-        if (!server) server = std::make_unique<Server>();  // not for the suite: its tests would be skipped, not fail
-        reader_ = PQconnectdb(connectionTo(server->path()).c_str());
-        ASSERT_EQ(PQstatus(reader_), CONNECTION_OK) << PQerrorMessage(reader_);
+    WordsDatabase() : reader_(PQconnectdb(connectionTo(server().path()).c_str())) {
+        EXPECT_EQ(PQstatus(reader_), CONNECTION_OK) << PQerrorMessage(reader_);
         query("SET client_min_messages = error");
         query("DROP TABLE IF EXISTS words, dstream_commits");
     }
-    void TearDown() override { PQfinish(reader_); }
+    ~WordsDatabase() { PQfinish(reader_); }
 
+    static Server& server() {
+        static Server server;
+        return server;
+    }
     static std::string connectionTo(const std::string& directory) {
         return "host=" + directory + " user=test dbname=postgres";
     }
     static PostgresSinkOptions options() {
-        return {.connection = connectionTo(server->path()),
+        return {.connection = connectionTo(server().path()),
                 .createTable = "CREATE TABLE IF NOT EXISTS words (word TEXT UNIQUE, length BIGINT)",
                 .insert = "INSERT INTO words VALUES ($1, $2)"};
     }
-    /// Runs batches with these partitions; returns what the program failed with.
-    static std::string save(std::vector<std::optional<Parts>> batches, const SparkConf& conf = SparkConf(),
-                            const PostgresSinkOptions& made = options()) {
-        const auto count = static_cast<int64_t>(batches.size());
-        auto ssc = testkit::makeContext(Seconds(1), conf);
-        testkit::partitionedBatches<std::string>(ssc, std::move(batches))
-            .map([](const std::string& word) {
-                return SqlRow{word, static_cast<int64_t>(word.size())};
-            })
-            .saveToSink("words", std::make_shared<PostgresSink>(made));
-        ssc.start();
-        testkit::manualClock(ssc).advance(Seconds(count));
-        std::string failure;
-        try {
-            ssc.awaitTerminationOrTimeout(0);
-        } catch (...) {
-            failure = describeException(std::current_exception());
-        }
-        ssc.stop();
-        return failure;
-    }
-    static SinkPart somePart() {
-        SinkPart part;
-        part.job = "job";
-        part.operation = "words";
-        part.numPartitions = 1;
-        return part;
-    }
+    std::shared_ptr<SqlSink> sink() const { return std::make_shared<PostgresSink>(options()); }
     std::vector<std::string> query(const std::string& text) {
         PGresult* const result = PQexec(reader_, text.c_str());
         EXPECT_TRUE(PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
@@ -218,103 +191,78 @@ protected:
         return rows;
     }
 
-    static inline std::unique_ptr<Server> server;
-    PGconn* reader_ = nullptr;
+private:
+    PGconn* const reader_;
 };
 
-TEST_F(PostgresSinkTest, EachPartitionOfABatchIsOneTransaction) {
-    EXPECT_EQ(save({Parts{{"a", "bb"}, {"ccc"}}, Parts{{}}}), "");
-    EXPECT_THAT(query("SELECT * FROM words ORDER BY word"), ElementsAre("a 1", "bb 2", "ccc 3"));
-    EXPECT_THAT(query("SELECT op, batch_ms, part, parts FROM dstream_commits ORDER BY batch_ms, part"),
-                ElementsAre("words 1000 0 2", "words 1000 1 2", "words 2000 0 1"));
-}
+class PostgresSinkTest : public ::testing::Test {
+protected:
+    PostgresSinkTest() {
+        part_.job = "job";
+        part_.operation = "words";
+        part_.numPartitions = 1;
+    }
 
-TEST_F(PostgresSinkTest, ABatchThatRunsAgainInsertsNothing) {
-    save({Parts{{"a"}, {"b"}}});
-    EXPECT_EQ(save({Parts{{"a"}, {"b"}}, Parts{{"c"}}}), "") << "a second insert would break UNIQUE";
-    EXPECT_THAT(query("SELECT word FROM words ORDER BY word"), ElementsAre("a", "b", "c"));
-}
-
-TEST_F(PostgresSinkTest, APartThatFailsLeavesNoRowsAndOthersStay) {
-    EXPECT_THAT(save({Parts{{"a"}, {"b", "b"}}}, SparkConf().setMaster("local[1]")),
-                HasSubstr("duplicate key value violates unique constraint"));
-    EXPECT_THAT(query("SELECT word FROM words"), ElementsAre("a"));
-    EXPECT_EQ(save({Parts{{"not written"}, {"b"}}}), "");
-    EXPECT_THAT(query("SELECT word FROM words ORDER BY word"), ElementsAre("a", "b"));
-}
-
-TEST_F(PostgresSinkTest, ABatchThatComesBackWithOtherPartitionsIsRefused) {
-    save({Parts{{"a"}, {"b"}}});
-    EXPECT_THAT(save({Parts{{"a", "b"}}}), HasSubstr("committed in part, in 2 partitions"));
-}
+    WordsDatabase database_;
+    SinkPart part_;
+};
 
 TEST_F(PostgresSinkTest, ALostAnswerToCommitInsertsNothingTwice) {
-    const LosesAnswerToCommit between(server->path());
-    const PostgresSink first(options());  // makes the tables, so that the COMMIT lost is the one of the rows
-    PostgresSinkOptions made = options();
-    made.connection = connectionTo(between.path());
+    const LosesAnswerToCommit between(database_.server().path());
+    const PostgresSink first(database_.options());  // makes the tables, so that the COMMIT lost is the one of the rows
+    PostgresSinkOptions made = database_.options();
+    made.connection = WordsDatabase::connectionTo(between.path());
     made.createTable.clear();
     PostgresSink sink(made);
-    const auto transaction = sink.begin(somePart());
+    const auto transaction = sink.begin(part_);
     transaction->write({"a", int64_t{1}});
     transaction->commit();
     EXPECT_EQ(between.lost(), 1);
-    EXPECT_THAT(query("SELECT word FROM words"), ElementsAre("a"));
+    EXPECT_THAT(database_.query("SELECT word FROM words"), ElementsAre("a"));
 }
 
 TEST_F(PostgresSinkTest, AConnectionThatIsGoneIsMadeAgain) {
-    PostgresSink sink(options());
-    const auto transaction = sink.begin(somePart());
+    PostgresSink sink(database_.options());
+    const auto transaction = sink.begin(part_);
     transaction->write({"a", int64_t{1}});
-    query(
+    database_.query(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
         "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()");
     transaction->commit();
-    EXPECT_THAT(query("SELECT word FROM words"), ElementsAre("a"));
-}
-
-TEST_F(PostgresSinkTest, TwoTransactionsOfOnePartInsertOnceEvenAtTheSameTime) {
-    PostgresSink sink(options());
-    PostgresSink other(options());
-    const auto first = sink.begin(somePart());
-    const auto second = other.begin(somePart());
-    first->write({"a", int64_t{1}});
-    second->write({"a", int64_t{1}});
-    std::jthread thread([&] { first->commit(); });
-    second->commit();
-    thread.join();
-    EXPECT_THAT(query("SELECT word FROM words"), ElementsAre("a"));
+    EXPECT_THAT(database_.query("SELECT word FROM words"), ElementsAre("a"));
 }
 
 TEST_F(PostgresSinkTest, ManyRowsAndAllKindsOfValuesArrive) {
-    query("DROP TABLE IF EXISTS kinds");
-    PostgresSinkOptions made = options();
+    database_.query("DROP TABLE IF EXISTS kinds");
+    PostgresSinkOptions made = database_.options();
     made.createTable = "CREATE TABLE kinds (a TEXT, b BIGINT, c DOUBLE PRECISION, d TEXT, e BYTEA)";
     made.insert = "INSERT INTO kinds VALUES ($1, $2, $3, $4, $5)";
     PostgresSink sink(made);
-    const auto transaction = sink.begin(somePart());
+    const auto transaction = sink.begin(part_);
     for (int64_t i = 0; i < 1000; ++i) {
         transaction->write({std::monostate(), i, 0.1, "d'", std::vector<std::byte>(i == 0 ? 0 : 2)});
     }
     transaction->commit();
-    EXPECT_THAT(query("SELECT count(*), sum(b), min(c), min(d), max(length(e)), min(length(e)), count(a) FROM kinds"),
-                ElementsAre("1000 499500 0.1 d' 2 0 0"));
+    EXPECT_THAT(
+        database_.query("SELECT count(*), sum(b), min(c), min(d), max(length(e)), min(length(e)), count(a) FROM kinds"),
+        ElementsAre("1000 499500 0.1 d' 2 0 0"));
 }
 
 TEST_F(PostgresSinkTest, WhatIsWrongIsSaidInTheServersWordsWithoutThePassword) {
-    PostgresSinkOptions made = options();
+    PostgresSinkOptions made = database_.options();
     made.insert = "INSERT INTO absent VALUES ($1)";
     EXPECT_THAT(errorOf([&] { PostgresSink sink(made); }), HasSubstr("relation \"absent\" does not exist"));
-    made = options();
+    made = database_.options();
     made.connection = "host=/nowhere user=test password=hidden dbname=postgres";
     EXPECT_THAT(errorOf([&] { PostgresSink sink(made); }),
                 AllOf(HasSubstr("cannot connect"), HasSubstr("/nowhere"), ::testing::Not(HasSubstr("hidden"))));
-    PostgresSink sink(options());
-    const auto transaction = sink.begin(somePart());
-    transaction->write({"only one"});
-    EXPECT_THAT(errorOf([&] { transaction->commit(); }), HasSubstr("bind message supplies 1 parameters"));
-    EXPECT_THAT(query("SELECT word FROM words"), IsEmpty());
 }
 
 }  // namespace
 }  // namespace dstream::postgres
+
+namespace dstream::testsupport {
+
+INSTANTIATE_TYPED_TEST_SUITE_P(Postgres, SqlSinkContract, postgres::WordsDatabase);
+
+}  // namespace dstream::testsupport

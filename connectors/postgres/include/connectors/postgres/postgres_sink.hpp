@@ -3,7 +3,6 @@
 #include "dstream/sql_sink.hpp"
 
 #include <memory>
-#include <span>
 #include <string>
 
 namespace dstream::postgres {
@@ -29,7 +28,7 @@ public:
 private:
     class Database;
     bool isCommitted(const SinkPart& part) override;
-    void commitRows(const SinkPart& part, std::span<const SqlRow> rows) override;
+    void commitRows(const SinkPart& part, const SqlRows& rows) override;
 
     const std::unique_ptr<Database> database_;
 };

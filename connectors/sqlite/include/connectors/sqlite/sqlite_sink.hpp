@@ -4,7 +4,6 @@
 #include "rdd/time.hpp"
 
 #include <memory>
-#include <span>
 #include <string>
 
 namespace dstream::sqlite {
@@ -35,7 +34,7 @@ public:
 private:
     class Database;
     bool isCommitted(const SinkPart& part) override;
-    void commitRows(const SinkPart& part, std::span<const SqlRow> rows) override;
+    void commitRows(const SinkPart& part, const SqlRows& rows) override;
 
     const std::unique_ptr<Database> database_;
 };
