@@ -247,13 +247,8 @@ public:
             metrics = stream->second.counters->snapshot();
             if (stream->second.supervisor) metrics.rateLimit = stream->second.supervisor->rateLimit();
         }
-        if (!store_) return metrics;
-        const WriteAheadLogStats log = store_->stats(streamId);
-        metrics.logRecords = log.records;
-        metrics.logSyncs = log.syncs;
-        metrics.logFailedAttempts = log.failedAttempts;
-        metrics.logTornTails = log.tornTails;
-        metrics.logDamages = log.damages;
+        if (store_) metrics.log = store_->stats(streamId);
+        if (log_) metrics.trackerLog = log_->stats();
         return metrics;
     }
 

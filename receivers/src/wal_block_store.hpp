@@ -47,7 +47,7 @@ public:
     WriteAheadLogRecordHandle write(const ByteBuffer& record, int64_t time, int streamId, const WalReport* report);
     /// Lets the log delete what is older than all that is held.
     void clean();
-    WriteAheadLog& log() { return *log_; }
+    WriteAheadLog& log() const { return *log_; }
 
 private:
     const std::unique_ptr<WriteAheadLog> log_;
@@ -105,6 +105,7 @@ public:
     bool batchAllocated(Time batchTime, const BlocksByStream& blocks) override;
     bool batchesCleaned(const std::vector<Time>& batchTimes) override;
     void close() { writer_.log().close(); }
+    WriteAheadLogStats stats() const { return writer_.log().stats(); }
 
 private:
     struct Batch {

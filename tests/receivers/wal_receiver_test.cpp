@@ -319,9 +319,13 @@ TEST_F(WalReceiverTest, TheMetricsOfAReceiverCountItsLog) {
     auto receiver = run<int>(false);
     receiver->store(std::vector<int>{1});
     receiver->store(std::vector<int>{2, 3});
-    EXPECT_EQ(tracker_->metrics(0).logRecords, 2);
-    EXPECT_EQ(tracker_->metrics(0).logSyncs, 2);
-    EXPECT_EQ(tracker_->metrics(0).logTornTails, 0);
+    EXPECT_EQ(tracker_->metrics(0).log.records, 2);
+    EXPECT_EQ(tracker_->metrics(0).log.syncs, 2);
+    EXPECT_EQ(tracker_->metrics(0).log.tornTails, 0);
+    EXPECT_EQ(tracker_->metrics(0).trackerLog.records, 2) << "a block each";
+    tracker_->allocateBlocksToBatch(Time(2000));
+    EXPECT_EQ(tracker_->metrics(0).trackerLog.records, 3);
+    EXPECT_EQ(tracker_->metrics(0).trackerLog.syncs, 3);
     kill();
     const std::string segment = directory() + "/0/seg-1.wal";
     const std::vector<std::byte> bytes = posixFs().readFile(segment);
@@ -331,8 +335,8 @@ TEST_F(WalReceiverTest, TheMetricsOfAReceiverCountItsLog) {
     file.truncate(static_cast<uint64_t>(bytes.rend() - last) - 1);
     file.close();
     run<int>(true);
-    EXPECT_EQ(tracker_->metrics(0).logTornTails, 1);
-    EXPECT_EQ(tracker_->metrics(0).logRecords, 0);
+    EXPECT_EQ(tracker_->metrics(0).log.tornTails, 1);
+    EXPECT_EQ(tracker_->metrics(0).log.records, 0);
 }
 
 TEST_F(WalReceiverTest, Row10_AReceiverWaitsWhileTheLogFailsAndGoesOnWhenItDoesNot) {

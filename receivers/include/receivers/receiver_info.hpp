@@ -32,6 +32,15 @@ public:
     virtual void receiverStopped(const ReceiverInfo& info) = 0;
 };
 
+/// What a write-ahead log has done since it was opened.
+struct WriteAheadLogStats {
+    int64_t records = 0;         // made durable by this object
+    int64_t syncs = 0;           // that did it, each for all records that waited
+    int64_t failedAttempts = 0;  // writes or syncs that failed and were done anew in another file
+    int64_t tornTails = 0;       // incomplete last writes that were cut off when the log was opened; never acknowledged
+    int64_t damages = 0;         // damaged places that were skipped when the log was opened, see dstream.wal.recovery
+};
+
 /// What one receiver has done since the start, restarts included.
 struct ReceiverMetrics {
     /// Of blocks whose number of records is known.
@@ -46,15 +55,10 @@ struct ReceiverMetrics {
     int64_t longLines = 0;
     /// Records per second that may be stored one by one; -1: no limit.
     int64_t rateLimit = -1;
-    /// Of the receiver's write-ahead log, 0 without one: records made durable, and the syncs that did it.
-    int64_t logRecords = 0;
-    int64_t logSyncs = 0;
-    /// Writes or syncs that failed and were done anew in another file.
-    int64_t logFailedAttempts = 0;
-    /// Incomplete last writes that the start cut off; they had not been acknowledged.
-    int64_t logTornTails = 0;
-    /// Damaged places that the start skipped, see dstream.wal.recovery.
-    int64_t logDamages = 0;
+    /// Of the receiver's write-ahead log; zeros without one.
+    WriteAheadLogStats log;
+    /// Of the log of blocks and batches, which all receivers of the program share; zeros without one.
+    WriteAheadLogStats trackerLog;
 };
 
 }  // namespace dstream

@@ -3,6 +3,7 @@
 #include "rdd/iterator.hpp"
 #include "rdd/spark_conf.hpp"
 #include "receivers/received_block.hpp"
+#include "receivers/receiver_info.hpp"
 
 #include <concepts>
 #include <cstdint>
@@ -17,15 +18,6 @@ namespace dstream {
 struct WriteAheadLogRecordHandle {
     std::string bytes;
     bool operator==(const WriteAheadLogRecordHandle&) const = default;
-};
-
-/// What a log has done since it was opened.
-struct WriteAheadLogStats {
-    int64_t records = 0;         // made durable by this object
-    int64_t syncs = 0;           // that did it, each for all records that waited
-    int64_t failedAttempts = 0;  // writes or syncs that failed and were done anew in another file
-    int64_t tornTails = 0;       // incomplete last writes that were cut off when the log was opened
-    int64_t damages = 0;         // damaged places that were skipped when the log was opened
 };
 
 /// Keeps records durably until they are cleaned. Derive from it for a log of one's own and register it by name:
