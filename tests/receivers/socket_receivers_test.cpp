@@ -298,11 +298,14 @@ TEST_F(TcpReceiverTest, Row24FindsTheServerAgainAfterItWasDown) {
     start(receiver());
     { tcp::socket first = acceptor_.accept(); }
     acceptor_.close();
+    acceptor_.open(endpoint.protocol());
+    acceptor_.set_option(tcp::acceptor::reuse_address(true));
+    acceptor_.bind(endpoint);  // keeps the port from others while nobody listens on it
     events_->all.atLeast(2);
     ASSERT_TRUE(clock_->waitUntilWaiting(3000));
     clock_->setTime(3000);
     EXPECT_THAT(events_->all.atLeast(4)[3], HasSubstr("Connection refused"));
-    acceptor_ = tcp::acceptor(io_, endpoint);
+    acceptor_.listen();
     ASSERT_TRUE(clock_->waitUntilWaiting(5000));
     clock_->setTime(5000);
     tcp::socket second = acceptor_.accept();
