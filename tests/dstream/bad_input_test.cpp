@@ -109,7 +109,7 @@ TEST_F(BadInputTest, Row44_StartingTwiceIsAWarningAndAStoppedContextNeverStartsA
     testkit::manualClock(ssc).advance(Seconds(2));
     EXPECT_THAT(output.batch(Time(2000)), ElementsAre(2)) << "it goes on as it was";
     ssc.stop();
-    EXPECT_THAT(failureOf([&] { ssc.start(); }), HasSubstr("StreamingContext has already been stopped"));
+    EXPECT_THAT(errorOf([&] { ssc.start(); }), HasSubstr("StreamingContext has already been stopped"));
     EXPECT_THROW(ssc.start(), IllegalStateException);
 }
 
@@ -161,7 +161,7 @@ TEST_F(BadInputTest, AnElementThatThrowsWhenItIsCopiedFailsItsBatchOnly) {
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(3));
     EXPECT_THAT(
-        failureOf([&] { ssc.awaitTerminationOrTimeout(0); }),
+        errorOf([&] { ssc.awaitTerminationOrTimeout(0); }),
         AllOf(HasSubstr("streaming job 2000 ms.0"), HasSubstr("partition 0"), HasSubstr("two cannot be copied")));
     ssc.stop();
     EXPECT_THAT(seen, ElementsAre(1, 3));

@@ -257,7 +257,7 @@ TEST_F(FileStreamTest, Row32_AVanishedFileFailsItsBatchOnly) {
     ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
     clock.advance(Seconds(2));
     EXPECT_THAT(lines.batch(Time(2000)), ElementsAre("kept"));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }), HasSubstr("gone"));
+    EXPECT_THAT(errorOf([&] { ssc.awaitTermination(); }), HasSubstr("gone"));
     ssc.stop();
 }
 

@@ -89,7 +89,7 @@ TEST_F(JobSchedulerTest, Row1_AFailingOutputIsReportedAndTheOthersGoOn) {
     EXPECT_THAT(failing.batch(Time(2000)), IsEmpty());
     EXPECT_THAT(failing.batch(Time(3000)), ElementsAre(3));
     EXPECT_THAT(other.batch(Time(2000)), ElementsAre(2));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }),
+    EXPECT_THAT(errorOf([&] { ssc.awaitTermination(); }),
                 AllOf(HasSubstr("2000 ms"), HasSubstr("two is wrong"), HasSubstr("map at job_scheduler_test.cpp:")));
     ssc.stop();
     int failures = 0;
@@ -107,7 +107,7 @@ TEST_F(JobSchedulerTest, Row2_AnOutputThatThrowsANonStandardTypeIsReported) {
     numbers(ssc).foreachRDD([](const RDD<int>&) { throw 7; });
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }), HasSubstr("unknown exception"));
+    EXPECT_THAT(errorOf([&] { ssc.awaitTermination(); }), HasSubstr("unknown exception"));
     ssc.stop();
 }
 
@@ -120,7 +120,7 @@ TEST_F(JobSchedulerTest, AFailedGenerationSkipsOneBatchOnly) {
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(3));
     EXPECT_EQ(output.all().size(), 2u);
-    EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }),
+    EXPECT_THAT(errorOf([&] { ssc.awaitTermination(); }),
                 AllOf(HasSubstr("batch 2000 ms"), HasSubstr("transform at job_scheduler_test.cpp:"),
                       HasSubstr("no graph today")));
     ssc.stop();

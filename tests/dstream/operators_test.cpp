@@ -206,7 +206,7 @@ TEST_F(OperatorsTest, AnInputWithoutRddMakesNoJobForMapAndFailsUnion) {
     missing.unionWith(missing).print();
     second.start();
     testkit::manualClock(second).advance(Seconds(1));
-    EXPECT_THAT(failureOf([&] { second.awaitTermination(); }),
+    EXPECT_THAT(errorOf([&] { second.awaitTermination(); }),
                 HasSubstr("Couldn't generate RDD from parent at time 1000 ms"));
     second.stop();
 }
@@ -216,7 +216,7 @@ TEST_F(OperatorsTest, AnEmptyHandleFromTransformFailsTheBatch) {
     testkit::batches<int>(ssc, {{1}}).transform([](const RDD<int>&) { return RDD<int>(); }).print();
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTermination(); }), HasSubstr("must not return an empty RDD handle"));
+    EXPECT_THAT(errorOf([&] { ssc.awaitTermination(); }), HasSubstr("must not return an empty RDD handle"));
     ssc.stop();
 }
 

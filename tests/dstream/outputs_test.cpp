@@ -106,7 +106,7 @@ TEST_F(OutputTest, ABatchThatRunsAgainWritesIntoItsDirectoryAndAnotherFileInTheW
     testkit::batches<int>(ssc, {{1, 2}, {3}, {4}}).saveAsTextFiles(directory / "out");
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(3));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTerminationOrTimeout(0); }),
+    EXPECT_THAT(errorOf([&] { ssc.awaitTerminationOrTimeout(0); }),
                 AllOf(HasSubstr("streaming job 2000 ms.0"), HasSubstr(directory / "out-2000")));
     ssc.stop();
     EXPECT_THAT(lines("out-1000"), ElementsAre("1", "2"));

@@ -110,7 +110,7 @@ TEST_F(StreamTest, BytesThatAreNoRecordsFailTheirBatchOnly) {
     ssc.start();
     ASSERT_TRUE(listener->stopped.waitFor());
     testkit::manualClock(ssc).advance(Seconds(2));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTerminationOrTimeout(0); }), HasSubstr("streaming job 1000 ms.0"));
+    EXPECT_THAT(errorOf([&] { ssc.awaitTerminationOrTimeout(0); }), HasSubstr("streaming job 1000 ms.0"));
     ssc.stop();
     EXPECT_THAT(next.batch(Time(1000)), ElementsAre(1));
     EXPECT_THAT(next.batch(Time(2000)), ElementsAre(2));
@@ -239,7 +239,7 @@ TEST_F(BackPressureTest, EachBatchTellsListenersOfTheReceiversAndTheirRates) {
         EXPECT_EQ(event.streamId, 0);
         EXPECT_EQ(event.metrics.records, batch * 10);
         EXPECT_EQ(event.metrics.rateLimit, 300);
-        EXPECT_EQ(event.metrics.logRecords, 0);
+        EXPECT_EQ(event.metrics.log.records, 0);
     }
 }
 

@@ -46,7 +46,7 @@ protected:
 
 TEST_F(RecoveryChangesTest, OfTwoEqualsOneIsNewAndTheStartAsksForUids) {
     runOn(4, alone());
-    const std::string refusal = failureOf([&] { runOn(1, pairOf("", ""), allowing(true, true)); });
+    const std::string refusal = errorOf([&] { runOn(1, pairOf("", ""), allowing(true, true)); });
     EXPECT_THAT(refusal,
                 AllOf(HasSubstr("ambiguous: updateStateByKey(batches()) is 1 times in the checkpoint and 2 times"),
                       HasSubstr("give these a uid"), HasSubstr("recovery_changes_test.cpp"),
@@ -55,7 +55,7 @@ TEST_F(RecoveryChangesTest, OfTwoEqualsOneIsNewAndTheStartAsksForUids) {
 
 TEST_F(RecoveryChangesTest, AUidForTheNewOneOfTwoEqualsTellsThemApart) {
     runOn(4, alone());
-    EXPECT_THAT(failureOf([&] { runOn(1, pairOf("", "tens", true)); }), HasSubstr("new: tens, updateStateByKey at"));
+    EXPECT_THAT(errorOf([&] { runOn(1, pairOf("", "tens", true)); }), HasSubstr("new: tens, updateStateByKey at"));
     EXPECT_THAT(runOn(1, pairOf("", "tens", true), allowing(false, true))[Time(5000)],
                 ElementsAre(Count("a", 5), Count("a", 20)))
         << "the new one begins with the batch of the checkpoint";
@@ -69,7 +69,7 @@ TEST_F(RecoveryChangesTest, TheIdOfTheCheckpointAsAUidTellsWhichOfTwoEqualsIsOld
 
 TEST_F(RecoveryChangesTest, OfTwoEqualsOneIsGoneAndTheStartAsksForUids) {
     runOn(4, pairOf("", ""));
-    EXPECT_THAT(failureOf([&] { runOn(1, alone(), allowing(true, true)); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, alone(), allowing(true, true)); }),
                 AllOf(HasSubstr("so which one is gone cannot be told"), HasSubstr("give these a uid"),
                       HasSubstr("uid(\"updateStateByKey(batches()) 2\")")));
     EXPECT_THAT(runOn(1, alone("updateStateByKey(batches()) 2", 10), allowing(true, false))[Time(5000)],
@@ -93,7 +93,7 @@ TEST_F(RecoveryChangesTest, WhatIsDownstreamOfAUidGivenLaterKeepsItsState) {
 
 TEST_F(RecoveryChangesTest, AnOperatorWhoseUidIsRenamedIsMissingAndNew) {
     runOn(4, alone("counts"));
-    EXPECT_THAT(failureOf([&] { runOn(1, alone("sums")); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, alone("sums")); }),
                 AllOf(HasSubstr("missing: counts"), HasSubstr("new: sums, updateStateByKey at")));
     EXPECT_THAT(runOn(1, alone("sums"), allowing(true, true))[Time(5000)], ElementsAre(Count("a", 2)))
         << "the state begins empty with the first batch that is run, the checkpointed one";
@@ -107,7 +107,7 @@ TEST_F(RecoveryChangesTest, AnAddedInputIsRefusedUnlessNewOnesAreAllowed) {
         testkit::collect(ssc.textFileStream(std::filesystem::temp_directory_path().string() + "/no-such-directory"));
         return counts;
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, more); }), HasSubstr("new: textFileStream(), textFileStream at"));
+    EXPECT_THAT(errorOf([&] { runOn(1, more); }), HasSubstr("new: textFileStream(), textFileStream at"));
     setLogLevel(LogLevel::kOff);
     EXPECT_THAT(runOn(1, more, allowing(false, true))[Time(5000)], ElementsAre(Count("a", 5)));
     setLogLevel(LogLevel::kWarn);
@@ -119,7 +119,7 @@ TEST_F(RecoveryChangesTest, ARemovedOperatorIsRefusedUnlessDroppingIsAllowed) {
         testkit::collect(from.mapWithState(StateSpec<std::string, int, int, Count>::function(countAgain)));
         return counted(from);
     });
-    EXPECT_THAT(failureOf([&] { runOn(1, alone()); }), HasSubstr("missing: mapWithState(batches()), mapWithState at"));
+    EXPECT_THAT(errorOf([&] { runOn(1, alone()); }), HasSubstr("missing: mapWithState(batches()), mapWithState at"));
     EXPECT_THAT(runOn(1, alone(), allowing(true, false))[Time(5000)], ElementsAre(Count("a", 5)));
 }
 
@@ -198,7 +198,7 @@ TEST_F(RecoveryChangesTest, AStateOfAnotherTypeIsRefusedOrBegunAnew) {
             })
             .uid("counts");
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, other, allowing(true, false)); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, other, allowing(true, false)); }),
                 AllOf(HasSubstr("changed: the state of counts is updateStateByKey of "), HasSubstr("version 0")));
     EXPECT_THAT((runOn(1, other, allowing(true, true))[Time(5000)]),
                 ElementsAre(std::pair<std::string, int64_t>("a", 2)));
@@ -211,7 +211,7 @@ TEST_F(RecoveryChangesTest, AnOperatorOfAnotherKindUnderTheSameUidIsRefused) {
             .reduceByKeyAndWindow(std::plus<int>(), std::minus<int>(), Seconds(3), Seconds(1), 2)
             .uid("counts");
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, other); }), HasSubstr("and reduceByKeyAndWindow of"));
+    EXPECT_THAT(errorOf([&] { runOn(1, other); }), HasSubstr("and reduceByKeyAndWindow of"));
 }
 
 }  // namespace
@@ -262,7 +262,7 @@ TEST_F(RecoveryChangesTest, StateOfAnOlderClassVersionIsReadByTheNewerClass) {
 
 TEST_F(RecoveryChangesTest, StateOfANewerClassVersionIsRefusedByTheOlderClass) {
     runOn(4, visits<VisitsWithPages>);
-    EXPECT_THAT(failureOf([&] { runOn(1, visits<Visits>); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, visits<Visits>); }),
                 AllOf(HasSubstr("changed: "), HasSubstr("version 2 in the checkpoint"), HasSubstr("version 1 in")));
 }
 

@@ -106,10 +106,10 @@ TEST_F(RecoveryReplayTest, AContextStartsAfterReplaysAsWithoutThem) {
 TEST_F(RecoveryReplayTest, ABatchThatTheCheckpointDoesNotReachIsRefusedWithTheReason) {
     runOn(30, program(directory_ / "original"));
     auto ssc = recover(directory_ / "replayed", "local[2]");
-    EXPECT_THAT(failureOf([&] { ssc.replay(Time(2000)); }),
+    EXPECT_THAT(errorOf([&] { ssc.replay(Time(2000)); }),
                 AllOf(HasSubstr("replay of the batch of 2000 ms"), HasSubstr("is recorded from ")));
-    EXPECT_THAT(failureOf([&] { ssc.replay(Time(31000)); }), HasSubstr("batches from 1000 ms to 30000 ms"));
-    EXPECT_THAT(failureOf([&] { ssc.replay(Time(28500)); }), HasSubstr("every 1000 ms"));
+    EXPECT_THAT(errorOf([&] { ssc.replay(Time(31000)); }), HasSubstr("batches from 1000 ms to 30000 ms"));
+    EXPECT_THAT(errorOf([&] { ssc.replay(Time(28500)); }), HasSubstr("every 1000 ms"));
     EXPECT_THAT(filesBelow(directory_ / "replayed"), IsEmpty());
     ssc.stop();
 }
@@ -118,7 +118,7 @@ TEST_F(RecoveryReplayTest, OnlyARecoveredContextThatHasNotStartedReplays) {
     auto fresh = makeContext();
     fresh.checkpoint(checkpoints());
     testkit::collect(input(fresh));
-    EXPECT_THAT(failureOf([&] { fresh.replay(Time(1000)); }), HasSubstr("has no checkpoint"));
+    EXPECT_THAT(errorOf([&] { fresh.replay(Time(1000)); }), HasSubstr("has no checkpoint"));
     fresh.stop();
     runOn(2, sums());
     auto ssc = StreamingContext::getOrCreate(checkpoints(), [&] {
@@ -127,7 +127,7 @@ TEST_F(RecoveryReplayTest, OnlyARecoveredContextThatHasNotStartedReplays) {
         return made;
     });
     ssc.start();
-    EXPECT_THAT(failureOf([&] { ssc.replay(Time(1000)); }), HasSubstr("has been started"));
+    EXPECT_THAT(errorOf([&] { ssc.replay(Time(1000)); }), HasSubstr("has been started"));
     ssc.stop();
 }
 
@@ -147,7 +147,7 @@ TEST_F(RecoveryReplayTest, WhatABatchThrowsComesOutOfReplay) {
         define(made);
         return made;
     });
-    EXPECT_THAT(failureOf([&] { ssc.replay(Time(3000)); }),
+    EXPECT_THAT(errorOf([&] { ssc.replay(Time(3000)); }),
                 AllOf(HasSubstr("streaming job 3000 ms.0, foreachRDD at"), HasSubstr("on purpose")));
     ssc.stop();
 }
@@ -168,7 +168,7 @@ TEST_F(RecoveryReplayTest, AContextIsMadeFromACheckpointPathAndAFunction) {
 TEST_F(RecoveryReplayTest, ACheckpointPathAloneIsRefusedWithWhatToDo) {
     EXPECT_THROW(StreamingContext(checkpoints(), nullptr), IllegalArgumentException);
     runOn(1, sums());
-    EXPECT_THAT(failureOf([&] { StreamingContext ssc(checkpoints()); }),
+    EXPECT_THAT(errorOf([&] { StreamingContext ssc(checkpoints()); }),
                 AllOf(HasSubstr("holds no functions"), HasSubstr("StreamingContext::getOrCreate")));
     std::filesystem::resize_file(newestFile(), 10);
     EXPECT_THROW(StreamingContext(checkpoints(), [](const StreamingContext&) {}), SparkException);

@@ -249,7 +249,7 @@ TEST_F(RecoveryRowsTest, Row13_WhenNoStateIsReadableTheStartIsRefused) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(checkpoints())) {
         if (entry.path().filename().string().starts_with("part-")) std::filesystem::resize_file(entry.path(), 20);
     }
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }),
                 AllOf(HasSubstr("no checkpoint in"), HasSubstr("part-00000"), HasSubstr("createOnError")));
 }
 
@@ -281,7 +281,7 @@ TEST_F(RecoveryRowsTest, Row14_ACheckpointOfAnotherProgramIsRefusedWithTheOperat
             .map([](std::string_view line) { return Count(line, 1); })
             .mapWithState(StateSpec<std::string, int, int, Count>::function(countAgain));
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, other); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, other); }),
                 AllOf(HasSubstr("does not fit its checkpoint of 3000 ms"), HasSubstr("new: textFileStream()"),
                       HasSubstr("new: mapWithState(textFileStream())"), HasSubstr("missing: batches()"),
                       HasSubstr("missing: updateStateByKey(batches())")));
@@ -290,7 +290,7 @@ TEST_F(RecoveryRowsTest, Row14_ACheckpointOfAnotherProgramIsRefusedWithTheOperat
 TEST_F(RecoveryRowsTest, Row14_AFileOfANewerVersionIsRefusedWithBothVersions) {
     std::filesystem::create_directories(checkpoints());
     writeFrameFile(posixFs(), checkpoints() + "/checkpoint-1000", 5, 99, {});
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }),
                 AllOf(HasSubstr("written by a newer version (99 > 2)"), HasSubstr("checkpoint-1000")));
 }
 

@@ -167,8 +167,8 @@ TEST_F(RecoveryTest, NoCutOfACheckpointFileIsTakenForOne) {
 TEST_F(RecoveryTest, WithoutAReadableCheckpointOnlyCreateOnErrorStartsAnew) {
     runOn(1, sums());
     std::filesystem::resize_file(newestFile(), 10);
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }), AllOf(HasSubstr("no checkpoint in"), HasSubstr("createOnError")));
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }), HasSubstr("no checkpoint in")) << "the file must stay";
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }), AllOf(HasSubstr("no checkpoint in"), HasSubstr("createOnError")));
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }), HasSubstr("no checkpoint in")) << "the file must stay";
     setLogLevel(LogLevel::kOff);
     auto ssc = StreamingContext::getOrCreate(
         checkpoints(), [] { return makeContext(); }, true);
@@ -180,7 +180,7 @@ TEST_F(RecoveryTest, WithoutAReadableCheckpointOnlyCreateOnErrorStartsAnew) {
 TEST_F(RecoveryTest, ACheckpointOfANewerVersionIsRefusedAndNotSetAside) {
     std::filesystem::create_directories(checkpoints());
     writeFrameFile(posixFs(), checkpoints() + "/checkpoint-1000", 5, 99, {});
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }), HasSubstr("newer"));
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }), HasSubstr("newer"));
     EXPECT_TRUE(std::filesystem::exists(checkpoints() + "/checkpoint-1000"));
 }
 
@@ -189,7 +189,7 @@ TEST_F(RecoveryTest, AProgramThatDoesNotFitIsRefusedWithEachOperatorNamed) {
     auto other = [](const StreamingContext& ssc) {
         return input(ssc).mapWithState(StateSpec<std::string, int, int, Count>::function(countAgain));
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, other); }),
+    EXPECT_THAT(errorOf([&] { runOn(1, other); }),
                 AllOf(HasSubstr("does not fit"), HasSubstr("missing: updateStateByKey(batches())"),
                       HasSubstr("new: mapWithState(batches())"), HasSubstr("uid")));
     SparkConf conf;
@@ -203,7 +203,7 @@ TEST_F(RecoveryTest, StateOfAnotherTypeIsRefused) {
         return input(ssc).updateStateByKey<double>(
             [](const std::vector<int>&, std::optional<double>) { return std::optional(1.0); });
     };
-    EXPECT_THAT(failureOf([&] { runOn(1, other); }), HasSubstr("changed: the state of updateStateByKey"));
+    EXPECT_THAT(errorOf([&] { runOn(1, other); }), HasSubstr("changed: the state of updateStateByKey"));
 }
 
 TEST_F(RecoveryTest, StatelessOperatorsComeAndGoWithoutMovingTheState) {
@@ -230,9 +230,8 @@ TEST_F(RecoveryTest, AUidKeepsTheStateOfAnOperatorThatMoves) {
 
 TEST_F(RecoveryTest, AnotherBatchDurationIsRefused) {
     runOn(1, sums());
-    EXPECT_THAT(
-        failureOf([&] { StreamingContext::getOrCreate(checkpoints(), [] { return makeContext(Seconds(2)); }); }),
-        AllOf(HasSubstr("1000 ms"), HasSubstr("2000 ms")));
+    EXPECT_THAT(errorOf([&] { StreamingContext::getOrCreate(checkpoints(), [] { return makeContext(Seconds(2)); }); }),
+                AllOf(HasSubstr("1000 ms"), HasSubstr("2000 ms")));
 }
 
 TEST_F(RecoveryTest, TheNewestTenCheckpointsAreKeptWithWhatTheyReferTo) {
@@ -280,7 +279,7 @@ TEST_F(RecoveryTest, TwoContextsCannotWriteToOneDirectory) {
     std::filesystem::create_directories(checkpoints());
     File other = posixFs().open(checkpoints() + "/.lock", Fs::Mode::kReadWrite);
     ASSERT_TRUE(other.tryLock());
-    EXPECT_THAT(failureOf([&] { runOn(1, sums()); }), HasSubstr("another context writes its checkpoints"));
+    EXPECT_THAT(errorOf([&] { runOn(1, sums()); }), HasSubstr("another context writes its checkpoints"));
 }
 
 TEST_F(RecoveryTest, AWriteThatFailsIsTriedAgainAndThenGivenUp) {

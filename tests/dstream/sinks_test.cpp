@@ -106,7 +106,7 @@ protected:
         testkit::partitionedBatches<std::string>(ssc, std::move(batches)).saveToSink("words", sink);
         ssc.start();
         testkit::manualClock(ssc).advance(Seconds(count));
-        std::string failure = failureOf([&] { ssc.awaitTerminationOrTimeout(0); });
+        std::string failure = errorOf([&] { ssc.awaitTerminationOrTimeout(0); });
         ssc.stop();
         return failure;
     }
@@ -131,7 +131,7 @@ protected:
 };
 
 TEST_F(SinkTest, EachPartitionOfABatchIsOneCommit) {
-    EXPECT_EQ(save({Parts{{"a", "b"}, {"c"}}, Parts{{}, {"d"}}}), "nothing was thrown");
+    EXPECT_EQ(save({Parts{{"a", "b"}, {"c"}}, Parts{{}, {"d"}}}), "no exception");
     EXPECT_THAT(sink->records(), ElementsAre("a", "b", "c", "d"));
     EXPECT_EQ(sink->count("commit"), 4) << "an empty partition too";
     EXPECT_EQ(sink->count("batch 2"), 2);
@@ -152,7 +152,7 @@ TEST_F(SinkTest, AnAttemptThatFailsIsAbortedAndTheNextOneCommits) {
     sink->onPrepare = [&](const SinkPart& part) {
         if (part.partition == 1 && failures++ < 2) throw SparkException("no room");
     };
-    EXPECT_EQ(save({Parts{{"a"}, {"b"}}}, attempts(4)), "nothing was thrown");
+    EXPECT_EQ(save({Parts{{"a"}, {"b"}}}, attempts(4)), "no exception");
     EXPECT_THAT(sink->records(), ElementsAre("a", "b"));
     EXPECT_EQ(sink->count("abort"), 2);
 }
@@ -162,7 +162,7 @@ TEST_F(SinkTest, ACommitThatFailsAfterItsEffectIsNotRepeated) {
     sink->onCommitted = [&](const SinkPart& part) {
         if (part.partition == 0 && failures++ == 0) throw SparkException("the answer was lost");
     };
-    EXPECT_EQ(save({Parts{{"a"}, {"b"}}}, attempts(2)), "nothing was thrown");
+    EXPECT_EQ(save({Parts{{"a"}, {"b"}}}, attempts(2)), "no exception");
     EXPECT_THAT(sink->records(), ElementsAre("a", "b"));
     EXPECT_EQ(sink->count("commit"), 2) << "the second attempt finds its part committed";
 }
@@ -222,10 +222,9 @@ TEST_F(SinkTest, OperationsNeedNamesThatDiffer) {
     auto ssc = makeContext();
     const auto words = testkit::batches<std::string>(ssc, {{"a"}});
     words.saveToSink("words", sink);
-    EXPECT_THAT(failureOf([&] { words.saveToSink("words", sink); }),
-                HasSubstr("saveToSink(\"words\") is there already"));
-    EXPECT_THAT(failureOf([&] { words.saveToSink("", sink); }), HasSubstr("needs a name"));
-    EXPECT_THAT(failureOf([&] { words.saveToSink("more", std::shared_ptr<MemorySink>()); }), HasSubstr("null pointer"));
+    EXPECT_THAT(errorOf([&] { words.saveToSink("words", sink); }), HasSubstr("saveToSink(\"words\") is there already"));
+    EXPECT_THAT(errorOf([&] { words.saveToSink("", sink); }), HasSubstr("needs a name"));
+    EXPECT_THAT(errorOf([&] { words.saveToSink("more", std::shared_ptr<MemorySink>()); }), HasSubstr("null pointer"));
     ssc.stop();
 }
 

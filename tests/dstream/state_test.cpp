@@ -395,7 +395,7 @@ TEST_F(StateTest, IdleKeysTimeOutInCheckpointedBatchesOrInEachBatchByChoice) {
     }
     auto ssc = makeContext(SparkConf().set("dstream.state.timeoutScan", "sometimes"));
     const auto input = testkit::batches<Count>(ssc, {});
-    EXPECT_THAT(failureOf([&] { input.mapWithState(spec(track)); }),
+    EXPECT_THAT(errorOf([&] { input.mapWithState(spec(track)); }),
                 HasSubstr("dstream.state.timeoutScan must be checkpoint or everyBatch: sometimes"));
 }
 
@@ -441,7 +441,7 @@ TEST_F(StateTest, AStateWithoutCodecIsRefusedAtStartByName) {
                 return 1;
             }))
         .foreachRDD([](const auto& rdd) { rdd.count(); });
-    const std::string failure = failureOf([&] { ssc.start(); });
+    const std::string failure = errorOf([&] { ssc.start(); });
     EXPECT_THAT(failure, HasSubstr("NoCodec"));
     EXPECT_THAT(failure, HasSubstr("mapWithState at"));
 }

@@ -1,15 +1,14 @@
 #pragma once
 
 #include "dstream/testkit.hpp"
-#include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
+#include "support/errors.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <condition_variable>
-#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -60,14 +59,6 @@ private:
     int count_ = 0;
 };
 
-/// Calls `body` and returns the text of what it throws, with everything nested in it.
-inline std::string failureOf(const std::function<void()>& body) {
-    try {
-        body();
-    } catch (...) {
-        return describeException(std::current_exception());
-    }
-    return "nothing was thrown";
-}
+using testsupport::errorOf;
 
 }  // namespace dstream

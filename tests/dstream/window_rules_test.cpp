@@ -62,7 +62,7 @@ TEST_F(WindowRulesTest, DurationsMustBePositiveMultiplesOfTheStreamsSlide) {
         [&] { in.countByValueAndWindow(Seconds(2), Milliseconds(1500)); },
     };
     for (const auto& call : wrong) EXPECT_THROW(call(), IllegalArgumentException);
-    EXPECT_THAT(failureOf([&] { everySecond.window(Seconds(3)); }),
+    EXPECT_THAT(errorOf([&] { everySecond.window(Seconds(3)); }),
                 AllOf(HasSubstr("must be a positive multiple"), HasSubstr("2000 ms"), HasSubstr("3000 ms")));
 }
 
@@ -133,12 +133,12 @@ TEST_F(WindowRulesTest, WindowsWithAnInverseNeedACheckpointDirectoryAndPlainOnes
     start([](const auto& in) { return in.groupByKeyAndWindow(Seconds(2)); });
     const auto needed = HasSubstr("The checkpoint directory has not been set");
     EXPECT_THAT(
-        failureOf([&] { start([](const auto& in) { return in.reduceByKeyAndWindow(add, subtract, Seconds(2)); }); }),
+        errorOf([&] { start([](const auto& in) { return in.reduceByKeyAndWindow(add, subtract, Seconds(2)); }); }),
         needed);
-    EXPECT_THAT(failureOf([&] { start([](const auto& in) { return in.countByWindow(Seconds(2), Seconds(1)); }); }),
+    EXPECT_THAT(errorOf([&] { start([](const auto& in) { return in.countByWindow(Seconds(2), Seconds(1)); }); }),
                 needed);
     EXPECT_THAT(
-        failureOf([&] { start([](const auto& in) { return in.countByValueAndWindow(Seconds(2), Seconds(1)); }); }),
+        errorOf([&] { start([](const auto& in) { return in.countByValueAndWindow(Seconds(2), Seconds(1)); }); }),
         needed);
 }
 
@@ -209,7 +209,7 @@ TEST_F(WindowRulesTest, AKeyThatLeavesWithoutHavingBeenInTheWindowFailsTheBatch)
                                                                [](const Count& entry) { return entry.second > 5; }));
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(3));
-    EXPECT_THAT(failureOf([&] { ssc.awaitTerminationOrTimeout(0); }), HasSubstr("neither the window before nor a new"));
+    EXPECT_THAT(errorOf([&] { ssc.awaitTerminationOrTimeout(0); }), HasSubstr("neither the window before nor a new"));
     EXPECT_THAT(sums.batch(Time(2000)), IsEmpty());
     ssc.stop();
 }
