@@ -1,4 +1,5 @@
 #include "dstream/stream_test.hpp"
+#include "support/sanitizers.hpp"
 #include "support/test_files.hpp"
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-// A stream of state that runs for very many batches: 20,000 here, to be quick; DSTREAM_BATCHES says how many others.
+// A stream of state that runs for very many batches: 20,000 here, to be quick, and fewer with a sanitizer;
+// DSTREAM_BATCHES says how many others.
 
 namespace dstream {
 namespace {
@@ -18,7 +20,7 @@ using ::testing::Pair;
 
 int64_t wantedBatches() {
     const char* const given = std::getenv("DSTREAM_BATCHES");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-    return given != nullptr ? std::stoll(given) : 20'000;
+    return given != nullptr ? std::stoll(given) : testsupport::kSanitized ? 4'000 : 20'000;
 }
 
 TEST_F(StreamTest, Row6_ManyThousandBatchesOfStateOverflowNoStack) {
