@@ -9,6 +9,8 @@
 #include <connectors/kafka/kafka_utils.hpp>
 #include <dstream/dstream.hpp>
 
+#include <plugins/plugin.hpp>
+
 #include <condition_variable>
 #include <iostream>
 #include <mutex>
@@ -33,22 +35,13 @@ struct Numbered {
     }
 };
 
-StreamingContext define(const std::string& servers, const std::string& in, const std::string& out,
-                        const std::string& checkpoints, std::optional<Source>& source) {
+Source numberEvents(StreamingContext& ssc, const std::string& servers, const std::string& in, const std::string& out) {
     const kafka::Params params{{"bootstrap.servers", servers}};
     kafka::Params reading = params;
     reading["group.id"] = "numbering";
     reading["auto.offset.reset"] = "earliest";
     reading["isolation.level"] = "read_committed";
-
-    StreamingContext ssc(SparkConf()
-                             .setAppName("numbering")
-                             .setMaster("local[2]")
-                             .set("dstream.kafka.maxBatchRecords", "5000")
-                             .set("spark.streaming.gracefulStopTimeout", "5min"),
-                         Milliseconds(100));
-    ssc.checkpoint(checkpoints);
-    source = KafkaUtils::createDirectStream(
+    Source source = KafkaUtils::createDirectStream(
         ssc, kafka::LocationStrategies::PreferConsistent,
         kafka::ConsumerStrategies::Assign<std::string, std::string>(KafkaUtils::partitionsOf(params, {in}), reading));
 
@@ -58,14 +51,23 @@ StreamingContext define(const std::string& servers, const std::string& in, const
         return Numbered{user, event.value_or(""), seen.get()};
     };
     auto numbered =
-        source->map([](const Event& event) { return std::pair(event.key(), event.value()); })
+        source.map([](const Event& event) { return std::pair(event.key(), event.value()); })
             .mapWithState(StateSpec<std::string, std::string, int64_t, Numbered>::function(number).numPartitions(2));
     auto toRecord = [](const Numbered& event) {
         return kafka::ProducerRecord::of(event.user, event.event + " " + std::to_string(event.number));
     };
-    kafka::saveToKafka(numbered, "numbered", params, out, toRecord, *source);
-    return ssc;
+    kafka::saveToKafka(numbered, "numbered", params, out, toRecord, source);
+    return source;
 }
+
+void kafkaExactlyOnce(StreamingContext& ssc, const Options& options) {
+    numberEvents(ssc, options.getString("servers"), options.getString("in"), options.getString("out"));
+}
+
+DSTREAM_REGISTER_JOB("kafka_exactly_once", kafkaExactlyOnce,
+                     {"servers", OptionType::kString, "localhost:9092", "the cluster"},
+                     {"in", OptionType::kString, "events", "topic to read"},
+                     {"out", OptionType::kString, "numbered", "topic to write"})
 
 /// Waits for the batch with which so many records have been taken.
 class Enough final : public StreamingListener {
@@ -99,8 +101,17 @@ int main(int argc, char** argv) {
         return 2;
     }
     std::optional<Source> source;
-    auto ssc = StreamingContext::getOrCreate(
-        arguments[3], [&] { return define(arguments[0], arguments[1], arguments[2], arguments[3], source); });
+    auto ssc = StreamingContext::getOrCreate(arguments[3], [&] {
+        StreamingContext made(SparkConf()
+                                  .setAppName("numbering")
+                                  .setMaster("local[2]")
+                                  .set("dstream.kafka.maxBatchRecords", "5000")
+                                  .set("spark.streaming.gracefulStopTimeout", "5min"),
+                              Milliseconds(100));
+        made.checkpoint(arguments[3]);
+        source = numberEvents(made, arguments[0], arguments[1], arguments[2]);
+        return made;
+    });
     std::shared_ptr<Enough> enough;
     if (arguments.size() > 4) {
         enough = std::make_shared<Enough>(*source, std::stoll(arguments[4]));

@@ -1,12 +1,16 @@
 // Sessions of clicks from Kafka into SQLite: a session ends after two seconds without a click, and its row is in the
 // table once, however often batches run.
 //
-//     example_kafka_sqlite_sessions                                     by itself: a cluster inside of the process
-//     example_kafka_sqlite_sessions SERVERS GROUP TOPIC DATABASE CHECKPOINTS   a real one, until it is stopped
+//     example_kafka_sqlite_sessions                                          a cluster inside of the process
+//     example_kafka_sqlite_sessions [OPTION...] SERVERS GROUP TOPIC DATABASE a real one, until it is stopped; options
+//                                                                            as of dstream-run
 #include <connectors/kafka/kafka_utils.hpp>
 #include <connectors/kafka/testkit.hpp>
 #include <connectors/sqlite/sqlite_sink.hpp>
 #include <dstream/testkit.hpp>
+
+#include <plugins/registry.hpp>
+#include <plugins/run.hpp>
 
 #include <filesystem>
 #include <iostream>
@@ -49,26 +53,20 @@ void save(const Sessions& ended, const std::string& database) {
         .saveToSink("sessions", sink);
 }
 
-SparkConf settings() {
-    return SparkConf().setAppName("sessions").setMaster("local[2]").set("dstream.state.timeoutScan", "everyBatch");
+void kafkaSqliteSessions(StreamingContext& ssc, const Options& options) {
+    const auto clicks = KafkaUtils::createDirectStream(
+        ssc, kafka::LocationStrategies::PreferConsistent,
+        kafka::ConsumerStrategies::Subscribe<std::string, std::string>(
+            {options.getString("topic")},
+            {{"bootstrap.servers", options.getString("servers")}, {"group.id", options.getString("group")}}));
+    save(sessions(clicks), options.getString("database"));
 }
 
-int onCluster(const std::vector<std::string>& arguments) {
-    const std::string& checkpoints = arguments[4];
-    auto ssc = StreamingContext::getOrCreate(checkpoints, [&] {
-        StreamingContext context(settings(), Milliseconds(500));
-        context.checkpoint(checkpoints);
-        auto clicks = KafkaUtils::createDirectStream(
-            context, kafka::LocationStrategies::PreferConsistent,
-            kafka::ConsumerStrategies::Subscribe<std::string, std::string>(
-                {arguments[2]}, {{"bootstrap.servers", arguments[0]}, {"group.id", arguments[1]}}));
-        save(sessions(clicks), arguments[3]);
-        return context;
-    });
-    ssc.start();
-    ssc.awaitTermination();
-    return 0;
-}
+DSTREAM_REGISTER_JOB("kafka_sqlite_sessions", kafkaSqliteSessions,
+                     {"servers", OptionType::kString, "localhost:9092", "the cluster"},
+                     {"group", OptionType::kString, "sessions", "the consumer group"},
+                     {"topic", OptionType::kString, "clicks", "pages, with the user as the key"},
+                     {"database", OptionType::kString, "sessions.db", "SQLite file that has the sessions"})
 
 int byItself() {
     const auto place = std::filesystem::temp_directory_path() / ("sessions-" + std::to_string(getpid()));
@@ -76,7 +74,9 @@ int byItself() {
     kafka::testkit::MockCluster cluster;
     cluster.createTopic("clicks", 1);
     {
-        auto ssc = testkit::makeContext(Seconds(1), settings());  // batches come when this program says so
+        const auto conf =
+            SparkConf().setAppName("sessions").setMaster("local[2]").set("dstream.state.timeoutScan", "everyBatch");
+        auto ssc = testkit::makeContext(Seconds(1), conf);  // batches come when this program says so
         ssc.checkpoint((place / "checkpoints").string());
         kafka::Params params = cluster.params();
         params["group.id"] = "sessions";
@@ -105,11 +105,5 @@ int byItself() {
 }
 
 int main(int argc, char** argv) {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
-    if (arguments.empty()) return byItself();
-    if (arguments.size() != 5) {
-        std::cerr << "usage: kafka_sqlite_sessions [SERVERS GROUP TOPIC DATABASE CHECKPOINTS]\n";
-        return 2;
-    }
-    return onCluster(arguments);
+    return argc == 1 ? byItself() : runMain(argc, argv, "kafka_sqlite_sessions");
 }

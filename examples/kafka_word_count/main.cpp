@@ -1,12 +1,18 @@
 // Counts the words of what is written to a Kafka topic, batch by batch.
 //
-//     example_kafka_word_count                          a cluster inside of the process, three lines, then it ends
-//     example_kafka_word_count SERVERS GROUP TOPIC...   a real cluster, until it is stopped
+//     example_kafka_word_count                                    a cluster inside of the process, three lines, then
+//                                                                 it ends
+//     example_kafka_word_count [OPTION...] SERVERS GROUP TOPICS   a real cluster, until it is stopped; options as of
+//                                                                 dstream-run
 #include <connectors/kafka/kafka_utils.hpp>
 #include <connectors/kafka/testkit.hpp>
 #include <dstream/testkit.hpp>
 
+#include <plugins/registry.hpp>
+#include <plugins/run.hpp>
+
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,17 +31,21 @@ auto wordCounts(const kafka::DirectKafkaDStream<View, View>& lines) {
         .reduceByKey(std::plus<>{});
 }
 
-int onCluster(const std::string& servers, const std::string& group, std::vector<std::string> topics) {
-    StreamingContext ssc(SparkConf().setAppName("KafkaWordCount").setMaster("local[*]"), Seconds(2));
-    auto lines =
-        KafkaUtils::createDirectStream(ssc, LocationStrategies::PreferConsistent,
-                                       ConsumerStrategies::Subscribe<View, View>(
-                                           std::move(topics), {{"bootstrap.servers", servers}, {"group.id", group}}));
+void kafkaWordCount(StreamingContext& ssc, const Options& options) {
+    std::istringstream names(options.getString("topics"));
+    std::vector<std::string> topics;
+    for (std::string topic; std::getline(names, topic, ',');) topics.push_back(topic);
+    const auto lines = KafkaUtils::createDirectStream(
+        ssc, LocationStrategies::PreferConsistent,
+        ConsumerStrategies::Subscribe<View, View>(
+            topics, {{"bootstrap.servers", options.getString("servers")}, {"group.id", options.getString("group")}}));
     wordCounts(lines).print();
-    ssc.start();
-    ssc.awaitTermination();
-    return 0;
 }
+
+DSTREAM_REGISTER_JOB("kafka_word_count", kafkaWordCount,
+                     {"servers", OptionType::kString, "localhost:9092", "the cluster"},
+                     {"group", OptionType::kString, "word-count", "the consumer group"},
+                     {"topics", OptionType::kString, "lines", "topics, with commas between them"})
 
 int byItself() {
     kafka::testkit::MockCluster cluster;
@@ -68,11 +78,5 @@ int byItself() {
 }
 
 int main(int argc, char** argv) {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
-    if (arguments.empty()) return byItself();
-    if (arguments.size() < 3) {
-        std::cerr << "usage: kafka_word_count [SERVERS GROUP TOPIC...]\n";
-        return 2;
-    }
-    return onCluster(arguments[0], arguments[1], {arguments.begin() + 2, arguments.end()});
+    return argc == 1 ? byItself() : runMain(argc, argv, "kafka_word_count");
 }

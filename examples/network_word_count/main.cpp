@@ -1,23 +1,28 @@
 // Counts words that arrive over a TCP socket: word counts and the ten most frequent words of each batch, and the
 // running rate.
 //
-//     example_network_word_count HOST PORT      text from a server, such as `nc -lk PORT`; Ctrl-C ends it
-//     example_network_word_count --demo         its own sender streams licence texts for ten seconds, then totals are
-//     compared
+//     example_network_word_count --demo                 its own sender streams licence texts for ten seconds, then
+//                                                       totals are compared
+//     example_network_word_count [OPTION...] HOST PORT  text from a server, such as `nc -lk PORT`; options as of
+//                                                       dstream-run; Ctrl-C ends it
 #include <dstream/dstream.hpp>
+
+#include <plugins/registry.hpp>
+#include <plugins/run.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,54 +146,56 @@ private:
     std::FILE* output_ = nullptr;
 };
 
-void run(const std::string& host, int port, Sender* sender) {
-    StreamingContext ssc(SparkConf().setAppName("NetworkWordCount").setMaster("local[2]"), Milliseconds(200));
-    Report report;
-    auto delays = std::make_shared<Delays>();
-    ssc.addStreamingListener(delays);
-
+/// Counts the words of each batch and adds them to a report.
+void countWords(StreamingContext& ssc, const std::string& host, int port, std::shared_ptr<Report> report) {
     auto counts = ssc.socketTextStream(host, port)
                       .flatMap<std::string_view>(SplitWords{})
                       .map([](std::string_view word) { return std::pair(word, int64_t{1}); })
                       .reduceByKey(std::plus<>{});
-    counts.foreachRDD([&report](const RDD<std::pair<std::string, int64_t>>& words, Time time) {
+    counts.foreachRDD([report = std::move(report)](const RDD<std::pair<std::string, int64_t>>& words, Time time) {
         const int64_t total = words.values().fold(int64_t{0}, std::plus<>{});
         auto byCount = [](const auto& a, const auto& b) {
             return a.second != b.second ? a.second < b.second : a.first > b.first;
         };
-        report.add(time, total, words.top(10, byCount));
+        report->add(time, total, words.top(10, byCount));
     });
+}
 
+void networkWordCount(StreamingContext& ssc, const Options& options) {
+    countWords(ssc, options.getString("host"), static_cast<int>(options.getInt("port")), std::make_shared<Report>());
+}
+
+/// Counts what the sender sends until its text has been read.
+int demo() {
+    Sender sender;
+    const int port = static_cast<int>(sender.read("port"));
+    StreamingContext ssc(SparkConf().setAppName("NetworkWordCount").setMaster("local[2]"), Milliseconds(200));
+    const auto report = std::make_shared<Report>();
+    const auto delays = std::make_shared<Delays>();
+    ssc.addStreamingListener(delays);
+    countWords(ssc, "127.0.0.1", port, report);
     ssc.start();
-    if (!sender) {
-        ssc.awaitTermination();
-        return;
-    }
-    const int64_t sent = sender->read("words");  // it ends when its text has been read
+    const int64_t sent = sender.read("words");
     ssc.stop(true, true);
     ssc.awaitTermination();
     std::cout << "\n"
-              << withCommas(report.words()) << " words, " << withCommas(report.wordsPerSecond()) << " words/s, "
+              << withCommas(report->words()) << " words, " << withCommas(report->wordsPerSecond()) << " words/s, "
               << delays->toString() << "\n"
               << "the sender counted " << withCommas(sent)
-              << " words: " << (sent == report.words() ? "the totals are equal" : "THE TOTALS DIFFER") << std::endl;
-    if (sent != report.words()) std::exit(1);
+              << " words: " << (sent == report->words() ? "the totals are equal" : "THE TOTALS DIFFER") << std::endl;
+    return sent == report->words() ? 0 : 1;
 }
 
 }  // namespace
 
+DSTREAM_REGISTER_JOB("network_word_count", networkWordCount,
+                     {"host", OptionType::kString, "localhost", "server that sends text, such as nc -lk 9999"},
+                     {"port", OptionType::kInt, "9999", "its port"})
+
 int main(int argc, char** argv) {
+    if (argc != 2 || std::string_view(argv[1]) != "--demo") return runMain(argc, argv, "network_word_count");
     try {
-        if (argc == 2 && std::string(argv[1]) == "--demo") {
-            Sender sender;
-            const int port = static_cast<int>(sender.read("port"));
-            run("127.0.0.1", port, &sender);
-        } else if (argc == 3) {
-            run(argv[1], std::atoi(argv[2]), nullptr);
-        } else {
-            std::cerr << "usage: " << argv[0] << " HOST PORT | --demo\n";
-            return 2;
-        }
+        return demo();
     } catch (const std::exception&) {
         std::cerr << argv[0] << ": " << describeException(std::current_exception()) << "\n";
         return 1;

@@ -29,9 +29,14 @@ if(WAY STREQUAL "find_package")
   run("${CMAKE_COMMAND}" -S "${work}/template" -B "${work}/template/build" -G Ninja "-DCMAKE_CXX_COMPILER=${COMPILER}"
       -D CMAKE_CXX_FLAGS=-O0 ${options})
   run("${CMAKE_COMMAND}" --build "${work}/template/build")
+  # In a directory of its own: the build's may be one that everybody may write to.
+  execute_process(COMMAND mktemp -d /var/tmp/dstream-package.XXXXXX OUTPUT_VARIABLE directory OUTPUT_STRIP_TRAILING_WHITESPACE
+                  COMMAND_ERROR_IS_FATAL ANY)
+  file(COPY "${work}/template/build/my_plugin.so" DESTINATION "${directory}" FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
   execute_process(
-    COMMAND "${work}/prefix/bin/dstream-run" --plugin "${work}/template/build/my_plugin.so" --batch 100ms my_job -- hi 2
+    COMMAND "${work}/prefix/bin/dstream-run" --plugin "${directory}/my_plugin.so" --batch 100ms my_job -- hi 2
     OUTPUT_VARIABLE printed COMMAND_ERROR_IS_FATAL ANY)
+  file(REMOVE_RECURSE "${directory}")
   if(NOT printed STREQUAL "hi 1\nhi 2\n")
     message(FATAL_ERROR "the plugin's job printed:\n${printed}")
   endif()
