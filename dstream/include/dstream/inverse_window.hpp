@@ -65,7 +65,7 @@ private:
                 PlacementHash<K>{}(key), key, [&] { return value; }, [&](bool& known) { known = value; });
         };
         forEachSum(left_, partition, context, f, [&](const auto& pairs, std::size_t n) {
-            attempt.update(
+            attempt.template update<true>(
                 n, [&](std::size_t i) -> const K& { return pairs[i].first; },
                 [&](std::size_t i, std::optional<V>& value) {
                     const auto& [key, gone] = pairs[i];
@@ -79,7 +79,7 @@ private:
                 });
         });
         forEachSum(entered_, partition, context, f, [&](const auto& pairs, std::size_t n) {
-            attempt.update(
+            attempt.template update<true>(
                 n, [&](std::size_t i) -> const K& { return pairs[i].first; },
                 [&](std::size_t i, std::optional<V>& value) {
                     const auto& [key, come] = pairs[i];
@@ -98,7 +98,7 @@ private:
             });
         }
         const auto& again = doubtful.entries();
-        attempt.update(
+        attempt.template update<true>(
             again.size(), [&](std::size_t i) -> const K& { return again[i].first; },
             [&](std::size_t i, std::optional<V>& value) {
                 if (!value || keeps(again[i].first, *value)) return false;

@@ -9,13 +9,16 @@
 #include "rdd/log.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -466,37 +469,53 @@ private:
         std::vector<uint32_t> next_;  // the next value of the same key
     };
 
-    /// The new values of keys that have a state, by the key's index in the table.
+    /// The new values of keys that have a state, by the key's index in the table. What keys that lie together get is
+    /// brought together first.
     class ByIndex {
     public:
         void add(uint32_t index, V value) {
-            values_.push_back({std::move(value), kEnd});
-            indexes_.push_back(index);
+            updates_.push_back({index, static_cast<uint32_t>(values_.size())});
+            values_.push_back(std::move(value));
         }
-        /// To be called when all have been added, and before the ones below.
-        void link(std::size_t numIndexes) {
-            first_.assign(numIndexes, kEnd);
-            for (std::size_t i = values_.size(); i-- > 0;) {
-                values_[i].next = std::exchange(first_[indexes_[i]], static_cast<uint32_t>(i));
-            }
+        /// To be called when all have been added, and before the one below.
+        void sort(std::size_t numIndexes) {
+            ends_.assign(numIndexes / kGroup + 2, 0);
+            for (const Update& update : updates_) ++ends_[update.index / kGroup + 1];
+            std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+            std::vector<Update> sorted(updates_.size());
+            for (const Update& update : updates_) sorted[ends_[update.index / kGroup]++] = update;
+            updates_ = std::move(sorted);
+            Array<V> values;
+            values.reserve(values_.size());
+            for (const Update& update : updates_) values.push_back(std::move(values_[update.at]));
+            values_ = std::move(values);
         }
-        void prefetch(uint32_t index) const {
-            if (index < first_.size() && first_[index] != kEnd) __builtin_prefetch(&values_[first_[index]]);
-        }
+        /// Of rising indexes.
         void take(uint32_t index, std::vector<V>& values) {
+            if (index / kGroup != group_) link(index / kGroup);
             values.clear();
-            for (uint32_t at = first_[index]; at != kEnd; at = values_[at].next)
-                values.push_back(std::move(values_[at].value));
+            for (uint32_t at = first_[index % kGroup]; at != kEnd; at = updates_[at].at)
+                values.push_back(std::move(values_[at]));
         }
 
     private:
-        struct Linked {
-            V value;
-            uint32_t next;  // the next one of the same key
+        static constexpr std::size_t kGroup = 1024;
+        struct Update {
+            uint32_t index = 0;
+            uint32_t at = 0;  // its value's place, and in a linked group that of the next one of the same key
         };
-        std::vector<Linked> values_;
-        std::vector<uint32_t> indexes_;
-        std::vector<uint32_t> first_;
+        void link(std::size_t group) {
+            group_ = group;
+            first_.fill(kEnd);
+            for (uint32_t at = ends_[group], begin = group == 0 ? 0 : ends_[group - 1]; at-- > begin;)
+                updates_[at].at = std::exchange(first_[updates_[at].index % kGroup], at);
+        }
+
+        Array<V> values_;
+        std::vector<Update> updates_;
+        std::vector<uint32_t> ends_;  // of the updates of each group
+        std::array<uint32_t, kGroup> first_;
+        std::size_t group_ = std::numeric_limits<std::size_t>::max();
     };
 
     std::shared_ptr<const ChunkList<Pair>> write(int partition, TaskContext& context,
@@ -552,13 +571,11 @@ private:
                 return true;
             }
         };
-        constexpr uint32_t kAhead = 48;
         std::size_t calls = 0;
         std::vector<V> values;
-        updates.link(attempt.numIndexes());
+        updates.sort(attempt.numIndexes());
         attempt.updateAll([&](uint32_t index, const K& key, std::optional<S>& state) {
             if (++calls % 1024 == 0) context.checkCancelled();
-            updates.prefetch(index + kAhead);
             updates.take(index, values);
             return update(key, std::move(values), state);
         });

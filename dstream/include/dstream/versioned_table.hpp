@@ -572,9 +572,19 @@ public:
         while (found == 0) {
             const std::shared_lock lock(table.mutex_);
             if (position >= table.count_) return false;
-            const std::size_t end = std::min<std::size_t>(position + kPiece, table.count_);
+            const std::size_t end = std::min<std::size_t>((position / kPiece + 1) * kPiece, table.count_);
+            if (position_ < table.newest_) {
+                for (; position < end && found < max; ++position) {
+                    found += table.visit(static_cast<uint32_t>(position), position_, f);
+                }
+                continue;
+            }
+            const Segment& entries = *table.segments_[position / kPiece];  // nothing has changed since
             for (; position < end && found < max; ++position) {
-                found += table.visit(static_cast<uint32_t>(position), position_, f);
+                const Entry& at = entries[position % kPiece];
+                if (!(at.flags & kLive)) continue;
+                f(at.key, at.state, table.updated(static_cast<uint32_t>(position)));
+                ++found;
             }
         }
         return true;
@@ -678,8 +688,9 @@ public:
     /// Calls `change(i, state)` for each i in [0, n), in order, with the state of the key `keyAt(i)`. It returns true
     /// when it has set the optional, or reset it to remove the key. Several i may have the same key: each sees what the
     /// ones before did.
-    /// @param keyAt  returns a reference (to a K or a view of one) that stays valid during the call
-    template <class KeyAt, class Change>
+    /// @param kDistinct  no key comes twice
+    /// @param keyAt      returns a reference (to a K or a view of one) that stays valid during the call
+    template <bool kDistinct = false, class KeyAt, class Change>
     void update(std::size_t n, KeyAt&& keyAt, Change&& change) {
         using Key = std::remove_cvref_t<decltype(keyAt(std::size_t{0}))>;
         struct Item {
@@ -694,17 +705,21 @@ public:
         constexpr std::size_t kAhead = 32;
         std::vector<Item> items;
         items.reserve(std::min(n, kPiece));
-        std::vector<uint16_t> itemOf(std::min(n, kPiece));
+        std::vector<uint16_t> itemOf(kDistinct ? 0 : std::min(n, kPiece));
         std::array<uint16_t, 2 * kPiece> places;
         VersionedTable& table = *table_;
         for (std::size_t begin = 0; begin < n; begin += kPiece) {
             const std::size_t size = std::min(kPiece, n - begin);
             // Each key once.
             items.clear();
-            places.fill(0);
+            if constexpr (!kDistinct) places.fill(0);
             for (std::size_t i = 0; i < size; ++i) {
                 const Key& key = keyAt(begin + i);
                 const uint32_t hash = hashOf(key);
+                if constexpr (kDistinct) {
+                    items.emplace_back(&key, hash);
+                    continue;
+                }
                 std::size_t place = hash % places.size();
                 for (; places[place] != 0; place = (place + 1) % places.size()) {
                     const Item& item = items[places[place] - 1U];
@@ -740,7 +755,7 @@ public:
                 }
             }
             for (std::size_t i = 0; i < size; ++i) {
-                Item& item = items[itemOf[i]];
+                Item& item = items[kDistinct ? i : itemOf[i]];
                 if (change(begin + i, item.state)) item.changed = true;
             }
             const std::unique_lock lock(table.mutex_);
@@ -760,45 +775,42 @@ public:
     /// `locate` gives. Keys in the order in which they came.
     template <class Change>
     void updateAll(Change&& change) {
-        enum class Action : uint8_t { kNone, kSet, kRemove };
         struct Item {
+            Item(const K& itsKey, const S& itsState, uint32_t at)
+                : key(itsKey), state(std::in_place, itsState), index(at) {}
             K key;
-            S state;
+            std::optional<S> state;
             uint32_t index;
-            Action action;
         };
         VersionedTable& table = *table_;
         std::vector<Item> items;
         items.reserve(kPiece);
+        std::vector<Item*> changed;
+        changed.reserve(kPiece);
+        const Segment* next = nullptr;  // comes into the cache meanwhile
         for (uint32_t begin = 0;; begin += kPiece) {
             items.clear();
+            changed.clear();
             {
                 const std::shared_lock lock(table.mutex_);
                 checkActive();
                 if (begin >= table.count_) return;
                 const uint32_t end = static_cast<uint32_t>(std::min<std::size_t>(begin + kPiece, table.count_));
                 const Segment& entries = *table.segments_[begin / kPiece];
+                next = end < table.count_ ? table.segments_[end / kPiece] : &entries;
                 for (uint32_t index = begin; index < end; ++index) {
                     const Entry& at = entries[index - begin];
-                    if (at.flags & kLive) items.push_back(Item{at.key, at.state, index, Action::kNone});
+                    if (at.flags & kLive) items.emplace_back(at.key, at.state, index);
                 }
             }
-            bool any = false;
             for (Item& item : items) {
-                std::optional<S> state(std::in_place, std::move(item.state));
-                if (!change(item.index, std::as_const(item.key), state)) continue;
-                any = true;
-                item.action = state ? Action::kSet : Action::kRemove;
-                if (state) item.state = *std::move(state);
+                __builtin_prefetch(next->data() + item.index % kPiece);
+                if (change(item.index, std::as_const(item.key), item.state)) changed.push_back(&item);
             }
-            if (!any) continue;
+            if (changed.empty()) continue;
             const std::unique_lock lock(table.mutex_);
             checkActive();
-            for (Item& item : items) {
-                if (item.action == Action::kNone) continue;
-                table.change(item.index,
-                             item.action == Action::kSet ? std::optional<S>(std::move(item.state)) : std::nullopt);
-            }
+            for (Item* const item : changed) table.change(item->index, std::move(item->state));
         }
     }
 
