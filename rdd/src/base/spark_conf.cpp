@@ -79,7 +79,10 @@ std::optional<int64_t> parseQuantity(std::string_view text, std::span<const Unit
 }
 
 std::string quoted(std::string_view text) {
-    return "'" + std::string(text) + "'";
+    std::string result = "'";
+    result += text;
+    result += '\'';
+    return result;
 }
 
 [[noreturn]] void refuse(std::string_view key, std::string_view value, const std::string& expected) {
