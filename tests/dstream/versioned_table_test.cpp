@@ -402,14 +402,18 @@ TEST(VersionedTableTest, ReadersSeeOneVersionWhileTheNextIsWritten) {
     EXPECT_EQ(wrong, 0);
 }
 
+// A power of two, so that the tables are as full as those of the whole sizes.
+constexpr int64_t kSmaller = testsupport::kSanitized ? 8 : 1;
+
 double bytesPerEntry(int64_t count, bool timed) {
+    constexpr int64_t kChanged = 100'000 / kSmaller;
     std::array<Numbers::Ptr, 2> partitions{Numbers::make(timed), Numbers::make(timed)};
     std::vector<Numbers::VersionPtr> held;
     std::vector<int64_t> keys;
     for (int64_t batch = 0; batch < 2; ++batch) {
         for (std::size_t p = 0; p < partitions.size(); ++p) {
             keys.clear();
-            for (int64_t i = 0; i < (batch == 0 ? count : 100'000); ++i) {
+            for (int64_t i = 0; i < (batch == 0 ? count : kChanged); ++i) {
                 if (static_cast<std::size_t>(i % 2) == p) keys.push_back(i * 7);
             }
             auto attempt = partitions[p]->begin(partitions[p]->head(), batch);
@@ -422,14 +426,14 @@ double bytesPerEntry(int64_t count, bool timed) {
             held.push_back(attempt->commit());
         }
     }
-    EXPECT_EQ(partitions[0]->undoRecords() + partitions[1]->undoRecords(), 100'000U);
+    EXPECT_EQ(partitions[0]->undoRecords() + partitions[1]->undoRecords(), static_cast<std::size_t>(kChanged));
     return static_cast<double>(partitions[0]->memoryBytes() + partitions[1]->memoryBytes()) /
            static_cast<double>(count);
 }
 
 TEST(VersionedTableTest, AnEntryOfTwoNumbersTakesAtMost40BytesAnd64WithATimeout) {
     for (int64_t count : {1'000'000, 1'100'000, 5'000'000}) {
-        if (testsupport::kSanitized) count /= 10;
+        count /= kSmaller;
         const double plain = bytesPerEntry(count, false), timed = bytesPerEntry(count, true);
         EXPECT_LE(plain, 40) << count;
         EXPECT_LE(timed, 64) << count;
