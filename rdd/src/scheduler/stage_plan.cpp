@@ -67,7 +67,8 @@ std::vector<std::shared_ptr<RddBase>> awaitingCheckpoint(const std::shared_ptr<R
             marked.push_back(current);
             continue;
         }
-        for (const DependencyPtr& dependency : *current->lineage()) {
+        const auto lineage = current->lineage();  // a checkpoint that another thread has just written may let go of it
+        for (const DependencyPtr& dependency : *lineage) {
             if (seen.insert(&dependency->rdd()).second) open.push_back(dependency->rddPtr());
         }
     }
