@@ -163,6 +163,10 @@ private:
 };
 
 MaybeValue Script::stopGraceful(const Step&) {
+    if (ssc_->getState() != StreamingContextState::ACTIVE) {
+        ssc_->stop(false, true);
+        return std::nullopt;
+    }
     auto& clock = dstream::testkit::manualClock(*ssc_);
     // A timer that is stopped before it waits for the next tick would fire once, not twice.
     if (!clock.awaitTimer()) throw CaseError("the timer of the context does not wait for a tick");

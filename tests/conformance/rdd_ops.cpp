@@ -58,12 +58,42 @@ RDD<Value> other(const RddCall& call) {
     return all[0];
 }
 
+template <class T>
+AnyRdd unite(const RddCall& call, std::vector<RDD<T>> all) {
+    if (!call.step.isArray("with")) return all[0].unionWith(all.at(1));
+    return all[0].sparkContext().unionAll(all);
+}
+
+/// Pairs stay pairs: their partitioner decides how they are united.
 AnyRdd unite(const RddCall& call) {
-    std::vector<RDD<Value>> all = others(call);
-    if (!call.step.isArray("with")) return call.in.values().unionWith(all.at(0));
-    all.insert(all.begin(), call.in.values());
-    const SparkContext sc = all[0].sparkContext();
-    return sc.unionAll(all);
+    std::vector<AnyRdd> all = call.with();
+    all.insert(all.begin(), call.in);
+    if (std::all_of(all.begin(), all.end(), [](const AnyRdd& rdd) { return rdd.arePairs(); })) {
+        std::vector<RDD<Pair>> pairs;
+        for (const AnyRdd& rdd : all) pairs.push_back(rdd.pairs());
+        return unite(call, std::move(pairs));
+    }
+    std::vector<RDD<Value>> values;
+    for (const AnyRdd& rdd : all) values.push_back(rdd.values());
+    return unite(call, std::move(values));
+}
+
+AnyRdd filter(const RddCall& call) {
+    if (call.in.arePairs()) return RDD<Pair>(call.in.pairs().filter(call.step.pairPredicate("fn")));
+    return RDD<Value>(call.in.values().filter(call.step.predicate()));
+}
+
+AnyRdd distinct(const RddCall& call) {
+    const auto n = call.step.maybeNumber("partitions");
+    if (call.in.arePairs()) return call.in.pairs().distinct(n);
+    return call.in.values().distinct(n);
+}
+
+AnyRdd groupBy(const RddCall& call) {
+    const auto n = call.step.maybeNumber("partitions");
+    const auto grouped =
+        call.in.values().groupBy(call.step.fn1(), n ? dstream::PartitionChoice(*n) : dstream::PartitionChoice());
+    return RDD<Pair>(grouped.mapValues([](const Values& group) { return Value::bag(group); }));
 }
 
 AnyRdd broadcastLookup(const RddCall& call) {
@@ -223,7 +253,7 @@ const RddOps& rddOps() {
     using Result = RDD<Value>;
     static const RddOps kOps = {
         {"map", [](C c) -> AnyRdd { return Result(c.in.values().map(c.step.fn1())); }},
-        {"filter", [](C c) -> AnyRdd { return Result(c.in.values().filter(c.step.predicate())); }},
+        {"filter", filter},
         {"flatMap", [](C c) -> AnyRdd { return Result(c.in.values().flatMap(c.step.fnMany())); }},
         {"glom", [](C c) -> AnyRdd { return Result(c.in.values().glom().map(ToValue())); }},
         {"mapPartitions",
@@ -244,7 +274,7 @@ const RddOps& rddOps() {
              return c.in.values().coalesce(c.step.number("partitions"), c.step.flag("shuffle", false));
          }},
         {"repartition", [](C c) -> AnyRdd { return c.in.values().repartition(c.step.number("partitions")); }},
-        {"distinct", [](C c) -> AnyRdd { return c.in.values().distinct(c.step.maybeNumber("partitions")); }},
+        {"distinct", distinct},
         {"union", unite},
         {"intersection",
          [](C c) -> AnyRdd {
@@ -257,11 +287,7 @@ const RddOps& rddOps() {
              return n ? c.in.values().subtract(other(c), *n) : c.in.values().subtract(other(c));
          }},
         {"cartesian", [](C c) -> AnyRdd { return c.in.values().cartesian(other(c)); }},
-        {"groupBy",
-         [](C c) -> AnyRdd {
-             return RDD<Pair>(
-                 c.in.values().groupBy(c.step.fn1()).mapValues([](const Values& group) { return Value::bag(group); }));
-         }},
+        {"groupBy", groupBy},
         {"keyBy", [](C c) -> AnyRdd { return RDD<Pair>(c.in.values().keyBy(c.step.fn1())); }},
         {"sortBy",
          [](C c) -> AnyRdd {

@@ -79,7 +79,7 @@ int nextPartitionsToScan(const SparkContextCore& core, int scanned, std::size_t 
     const auto most = static_cast<double>(scanned) * scaleUp;
     if (found == 0) return static_cast<int>(std::min(most, 1e9));
     // As many as the density so far asks for, and half as many again.
-    const double estimate = 1.5 * static_cast<double>(wanted) * scanned / static_cast<double>(found) - scanned;
+    const double estimate = std::ceil(1.5 * static_cast<double>(wanted - found) * scanned / static_cast<double>(found));
     return static_cast<int>(std::clamp(estimate, 1.0, std::min(most, 1e9)));
 }
 
