@@ -1,0 +1,108 @@
+#include "rdd/clock.hpp"
+#include "recovery_fixture.hpp"
+#include "streaming_core.hpp"
+
+#include <atomic>
+
+namespace dstream {
+
+namespace {
+
+/// Lets others through as far as it has been opened.
+class Gate {
+public:
+    /// Says that `place` has been reached and waits until it is open.
+    void pass(int64_t place) {
+        std::unique_lock lock(mutex_);
+        reached_ = std::max(reached_, place);
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return open_ >= place; });
+    }
+    void openUpTo(int64_t place) {
+        const std::lock_guard lock(mutex_);
+        open_ = place;
+        changed_.notify_all();
+    }
+    void close() {
+        const std::lock_guard lock(mutex_);
+        reached_ = open_ = 0;
+    }
+    bool awaitReached(int64_t place) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, std::chrono::seconds(60), [&] { return reached_ >= place; });
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    int64_t reached_ = 0;
+    int64_t open_ = 0;
+};
+
+Gate stateWrites;  // all of them are place 1
+
+/// A state whose checkpoints can be held up.
+struct Held {
+    int value = 0;
+    template <class Archive>
+    void serialize(Archive& archive, unsigned) {
+        if constexpr (Archive::is_saving::value) stateWrites.pass(1);
+        archive& value;
+    }
+};
+
+using RecoveryWriterTest = RecoveryTest;
+
+TEST_F(RecoveryWriterTest, AStateThatWasWrittenWhileTheNextFileWaitedIsNamedByIt) {
+    Gate batches;
+    stateWrites.close();
+    auto events = std::make_shared<CheckpointEvents>();
+    auto ssc = makeContext();
+    ssc.checkpoint(checkpoints());
+    auto sums = input(ssc)
+                    .updateStateByKey<Held>(
+                        [](const std::vector<int>& values, std::optional<Held> sum) {
+                            Held next = sum.value_or(Held{});
+                            for (int value : values) next.value += value;
+                            return std::optional(next);
+                        },
+                        1)
+                    .checkpoint(Seconds(1));
+    sums.foreachRDD([&](const auto& rdd, Time time) {
+        rdd.count();
+        batches.pass(time.milliseconds());
+    });
+    ssc.addStreamingListener(events);
+    ssc.start();
+    // Five batches wait for the first one, so that the files of their completions are all of the time of the last.
+    dynamic_cast<ManualClock&>(*ssc.owner()->core()->clock).setTime(5000);
+    EXPECT_TRUE(events->awaitWritten(Time(5000)));
+    batches.openUpTo(1000);
+    EXPECT_TRUE(stateWrites.awaitReached(1));
+    // While the state of the first batch is being written, the second one completes: its file will wait.
+    batches.openUpTo(2000);
+    EXPECT_TRUE(batches.awaitReached(3000));
+    sums.slice(Time(3000), Time(3000));  // comes when the generator's thread has seen to that completion
+    stateWrites.openUpTo(1);
+    const auto named = [&] {
+        const std::string path = detail::checkpointPath(checkpoints(), Time(5000));
+        if (posixFs().exists(path)) {
+            for (const auto& op : detail::readCheckpoint(path).operators) {
+                if (op.state) return op.rdds;
+            }
+        }
+        return std::map<Time, detail::RddCheckpoint>();
+    };
+    EXPECT_TRUE(events->await([&] { return named().contains(Time(2000)); }));
+    const auto states = named();
+    EXPECT_TRUE(states.contains(Time(1000)));
+    for (const auto& [time, state] : states) EXPECT_TRUE(posixFs().exists(state.directory)) << time.toString();
+    batches.openUpTo(INT64_MAX);
+    ssc.stop();
+    for (const auto& directory : detail::readNewestCheckpoint(checkpoints(), false)->rddDirectories()) {
+        EXPECT_TRUE(posixFs().exists(directory)) << directory;
+    }
+}
+
+}  // namespace
+}  // namespace dstream
