@@ -10,6 +10,7 @@
 
 // W6 without the framework: librdkafka consumers that share the partitions, a thread each.
 //   limit_kafka SERVERS TOPIC fill RECORDS PARTITIONS                 records of 100 bytes, round robin
+//   limit_kafka SERVERS TOPIC pace RECORDS PARTITIONS RECORDS_A_SECOND  values begin with the time in us
 //   limit_kafka SERVERS TOPIC CONSUMERS RECORDS PARTITIONS REPETITIONS
 
 using Settings = std::map<std::string, std::string>;
@@ -55,6 +56,37 @@ static void fill(const std::string& servers, const std::string& topic, long reco
     rd_kafka_destroy(producer);
 }
 
+/// Writes at a steady rate; prints READY once the topic is there.
+static void pace(const std::string& servers, const std::string& topic, long records, int partitions, long rate) {
+    using Clock = std::chrono::steady_clock;
+    rd_kafka_t* producer = makeClient(RD_KAFKA_PRODUCER, {{"bootstrap.servers", servers}, {"linger.ms", "1"}});
+    rd_kafka_topic_t* to = rd_kafka_topic_new(producer, topic.c_str(), nullptr);
+    char record[100];
+    const auto begin = Clock::now();
+    for (long i = 0; i < records; ++i) {
+        // The first ones make the topic.
+        if (i == partitions) {
+            if (rd_kafka_flush(producer, 60'000) != RD_KAFKA_RESP_ERR_NO_ERROR) std::exit(1);
+            std::printf("READY\n");
+            std::fflush(stdout);
+        }
+        const auto due = begin + std::chrono::nanoseconds(1'000'000'000 / rate * i);
+        if (i % (rate / 1000 + 1) == 0) std::this_thread::sleep_until(due);
+        const double us = std::chrono::duration<double, std::micro>(Clock::now().time_since_epoch()).count();
+        const int length = std::snprintf(record, sizeof record, "%.0f ", us);
+        std::memset(record + length, 'x', sizeof record - static_cast<std::size_t>(length));
+        while (rd_kafka_produce(to, static_cast<int>(i % partitions), RD_KAFKA_MSG_F_COPY, record, sizeof record,
+                                nullptr, 0, nullptr) == -1) {
+            if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) std::exit(1);
+            rd_kafka_poll(producer, 1);
+        }
+        rd_kafka_poll(producer, 0);
+    }
+    if (rd_kafka_flush(producer, 60'000) != RD_KAFKA_RESP_ERR_NO_ERROR) std::exit(1);
+    rd_kafka_topic_destroy(to);
+    rd_kafka_destroy(producer);
+}
+
 int main(int argc, char** argv) {
     if (argc < 6) return 2;
     const std::string servers = argv[1], topic = argv[2], mode = argv[3];
@@ -62,6 +94,10 @@ int main(int argc, char** argv) {
     const int partitions = std::atoi(argv[5]);
     if (mode == "fill") {
         fill(servers, topic, records, partitions);
+        return 0;
+    }
+    if (mode == "pace") {
+        pace(servers, topic, records, partitions, std::atol(argv[6]));
         return 0;
     }
     const int consumers = std::atoi(argv[3]), repetitions = std::atoi(argv[6]);

@@ -3,6 +3,7 @@
 #include "rdd/log.hpp"
 #include "rdd/spark_conf.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
@@ -177,6 +178,23 @@ void enqueue(rd_kafka_t* producer, const std::string& topic, const ProducerRecor
         throw SparkException("Kafka does not take a record of " +
                              std::to_string(record.value ? record.value->size() : 0) + " bytes for topic " + to + ": " +
                              textOf(error));
+    }
+}
+
+rd_kafka_resp_err_t fetchCommitted(rd_kafka_t* client, rd_kafka_topic_partition_list_t* list,
+                                   std::chrono::milliseconds timeout) {
+    using Clock = std::chrono::steady_clock;
+    const auto deadline = Clock::now() + timeout;
+    while (true) {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+        auto error = rd_kafka_committed(client, list, static_cast<int>(std::clamp<int64_t>(left, 1, INT32_MAX)));
+        for (int i = 0; i < list->cnt && error == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) error = list->elems[i].err;
+        const bool transient =
+            error == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+            error == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || error == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+            error == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT || error == RD_KAFKA_RESP_ERR__WAIT_COORD;
+        if (!transient || Clock::now() >= deadline) return error;
+        rd_kafka_poll(client, 100);
     }
 }
 

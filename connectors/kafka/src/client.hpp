@@ -57,6 +57,10 @@ inline std::string textOf(rd_kafka_resp_err_t error) {
 /// @throws SparkException  when the producer does not take it
 void enqueue(rd_kafka_t* producer, const std::string& topic, const ProducerRecord& record);
 
+/// Asks for the committed offsets of the client's group; waits for a coordinator that is not ready yet.
+rd_kafka_resp_err_t fetchCommitted(rd_kafka_t* client, rd_kafka_topic_partition_list_t* list,
+                                   std::chrono::milliseconds timeout);
+
 /// A topic that is not there, or may not be read: waiting does not help.
 bool isTopicGone(rd_kafka_resp_err_t error);
 

@@ -159,10 +159,14 @@ public:
         {
             const std::lock_guard lock(mutex_);
             ++commitsInFlight_;
+            owned = !closed_;
             for (const auto& [of, offset] : offsets) owned = owned && assignment_.contains(of);
         }
         auto commit = std::make_unique<Commit>(Commit{this, offsets, std::move(callback)});
-        if (!owned) return finish(*commit, "the group is being rebalanced, a partition is not this member's");
+        if (!owned)
+            return finish(
+                *commit,
+                "the consumer is closed, or the group is being rebalanced and a partition is not this member's");
         const PartitionListPtr list = listOf(offsets);
         const auto error = rd_kafka_commit_queue(client_.get(), list.get(), queue_.get(), committed, commit.get());
         if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -193,14 +197,16 @@ public:
         return text;
     }
 
+    /// The client itself lives as long as this: the generator may be asking it just now.
     void close() override {
-        if (poller_.joinable()) {
-            poller_.request_stop();
-            poller_.join();
-            rd_kafka_consumer_close(client_.get());
+        {
+            const std::lock_guard lock(mutex_);
+            closed_ = true;
         }
-        queue_.reset();
-        client_.reset();
+        if (!poller_.joinable()) return;
+        poller_.request_stop();
+        poller_.join();
+        rd_kafka_consumer_close(client_.get());
     }
 
 private:
@@ -226,14 +232,14 @@ private:
 
     void takeCommitted(std::set<TopicPartition>& left, Offsets& positions) {
         PartitionListPtr list = listWith(left, RD_KAFKA_OFFSET_INVALID);
-        const auto error = rd_kafka_committed(client_.get(), list.get(), millis(apiTimeout(params_)));
+        const auto error = fetchCommitted(client_.get(), list.get(), apiTimeout(params_));
         if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
             throw SparkException("Kafka at " + serversOf(params_) + " does not tell the committed offsets of group " +
                                  settingOf(params_, "group.id") + ": " + textOf(error));
         }
         for (int i = 0; i < list->cnt; ++i) {
             const rd_kafka_topic_partition_t& of = list->elems[i];
-            if (of.err != RD_KAFKA_RESP_ERR_NO_ERROR || of.offset < 0) continue;
+            if (of.offset < 0) continue;
             positions.emplace(partitionOf(of), of.offset);
             left.erase(partitionOf(of));
         }
@@ -265,6 +271,7 @@ private:
         if (assign) rd_kafka_pause_partitions(client, partitions);
         {
             const std::lock_guard lock(self.mutex_);
+            if (self.closed_) return;  // the last batch is still of what was its own
             if (!cooperative) self.assignment_.clear();
             for (int i = 0; i < partitions->cnt; ++i) {
                 if (assign) {
@@ -311,6 +318,7 @@ private:
     std::condition_variable changed_;
     std::set<TopicPartition> assignment_;
     bool assigned_ = false;
+    bool closed_ = false;
     int commitsInFlight_ = 0;
     std::jthread poller_;
 };

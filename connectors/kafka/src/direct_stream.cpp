@@ -50,7 +50,7 @@ StreamInputInfo DirectStream::Plan::inputInfo(int streamId) const {
                 "\tpartition: " + std::to_string(range->partition) + "\toffsets: " + std::to_string(range->fromOffset) +
                 " to " + std::to_string(range->untilOffset) + "\tcount: " + std::to_string(range->count());
     }
-    return StreamInputInfo(streamId, records, {{"offsets", ranges}, {"Description", text}});
+    return StreamInputInfo(streamId, records, {{"offsets", ranges}, {"Description", text}, {"metrics", metrics}});
 }
 
 DirectStream::DirectStream(const StreamingContext& ssc, std::string name,
@@ -64,7 +64,9 @@ DirectStream::DirectStream(const StreamingContext& ssc, std::string name,
       batchSeconds_(static_cast<double>(ssc.batchDuration().milliseconds()) / 1000),
       initialRate_(ssc.sparkContext().getConf().getLong("spark.streaming.backpressure.initialRate", 0)),
       maxBatchRecords_(ssc.sparkContext().getConf().getLong("dstream.kafka.maxBatchRecords", 10'000'000)),
+      maxRetries_(ssc.sparkContext().getConf().getLong("spark.streaming.kafka.maxRetries", 1)),
       source_(makeRecordSource(params_, ssc.sparkContext().getConf(), ssc.sparkContext().defaultParallelism())) {
+    require(maxRetries_ >= 0, "spark.streaming.kafka.maxRetries must not be negative: " + std::to_string(maxRetries_));
     if (groupId_.empty()) {
         logMessage(LogLevel::kError, kLog,
                    name_ + " has no \"group.id\": its offsets cannot be committed, only kept in checkpoints");
@@ -138,7 +140,14 @@ std::string DirectStream::refresh(const std::shared_ptr<Consumer>& consumer) {
                 passed_[of] = offset;
             }
         }
-        const Offsets ends = consumer->endOffsets(assigned, patience);
+        Offsets ends = consumer->endOffsets(assigned, patience);
+        for (int64_t left = maxRetries_; left > 0 && ends.size() < assigned.size(); --left) {
+            std::set<TopicPartition> missing;
+            for (const TopicPartition& of : assigned) {
+                if (!ends.contains(of)) missing.insert(of);
+            }
+            ends.merge(consumer->endOffsets(missing, patience));
+        }
         const int64_t now = steadyMillis();
         bool nowSilent = ends.size() < assigned.size();
         int64_t age = 0;
@@ -210,7 +219,7 @@ DirectStream::Plan DirectStream::plan(Time time, int64_t estimatedRate) {
         const std::lock_guard lock(mutex_);
         if (const auto known = batches_.find(time); known != batches_.end()) {
             known->second.ours = true;
-            return {known->second.ranges, {}};
+            return {known->second.ranges, {}, measure()};
         }
         consumer = consumer_;
     }
@@ -231,6 +240,7 @@ DirectStream::Plan DirectStream::plan(Time time, int64_t estimatedRate) {
     Batch& batch = batches_[time];
     batch.ranges = plan.ranges;
     batch.ours = true;
+    plan.metrics = measure();
     return plan;
 }
 
@@ -386,13 +396,17 @@ std::string DirectStream::groupMetadata() const {
 }
 
 KafkaMetrics DirectStream::metrics() const {
+    const std::lock_guard lock(mutex_);
+    return measure();
+}
+
+KafkaMetrics DirectStream::measure() const {
     KafkaMetrics metrics;
     const ReadCounters& counters = source_->counters();
     metrics.missingOffsets = counters.missingOffsets;
     metrics.undecodableRecords = counters.undecodableRecords;
     metrics.repositions = counters.repositions;
     metrics.consumerInstances = counters.consumerInstances;
-    const std::lock_guard lock(mutex_);
     for (const auto& [of, at] : current_) {
         PartitionMetrics& one = metrics.partitions[of];
         one.nextOffset = at;

@@ -181,6 +181,10 @@ public:
             require(choice == "fail",
                     "dstream.kafka.onUndecodable must be fail, skip or deadLetter: \"" + choice + "\"");
         }
+        for (const char* key : {"spark.streaming.kafka.consumer.cache.initialCapacity",
+                                "spark.streaming.kafka.consumer.cache.loadFactor"}) {
+            if (conf.contains(key)) logMessage(LogLevel::kInfo, kLog, std::string(key) + " has no effect");
+        }
         makeConf(params_, Role::kReader);  // wrong settings are told at once, not by the first task
     }
 
@@ -507,15 +511,15 @@ void checkRdd(const std::vector<OffsetRange>& ranges, const LocationStrategy& lo
     }
 }
 
-std::vector<int> splitsOf(const std::vector<OffsetRange>& ranges, int parallelism) {
-    constexpr int64_t kLeast = 100'000;  // records that are worth a client of their own
+std::vector<int> splitsOf(const std::vector<OffsetRange>& ranges, int parallelism, const SparkConf& conf) {
     const int64_t busy =
         std::count_if(ranges.begin(), ranges.end(), [](const OffsetRange& range) { return range.count() > 0; });
     std::vector<int> splits(ranges.size(), 1);
     if (busy == 0 || busy >= parallelism) return splits;
+    const int64_t least = std::max<int64_t>(1, conf.getLong("dstream.kafka.minSplitRecords", 100'000));
     const int64_t wanted = (parallelism + busy - 1) / busy;
     for (std::size_t i = 0; i < ranges.size(); ++i) {
-        splits[i] = static_cast<int>(std::clamp<int64_t>(ranges[i].count() / kLeast, 1, wanted));
+        splits[i] = static_cast<int>(std::clamp<int64_t>(ranges[i].count() / least, 1, wanted));
     }
     return splits;
 }

@@ -170,11 +170,11 @@ private:
         params["isolation.level"] = "read_committed";
         const ClientPtr reader = makeClient(RD_KAFKA_CONSUMER, makeConf(params, Role::kDriver));
         const PartitionListPtr list = listOf({{{topic_, 0}, RD_KAFKA_OFFSET_INVALID}});
-        const auto error = rd_kafka_committed(reader.get(), list.get(), timeout());
+        const auto error = fetchCommitted(reader.get(), list.get(), apiTimeout(params_));
         const rd_kafka_topic_partition_t& mark = list->elems[0];
-        if (error != RD_KAFKA_RESP_ERR_NO_ERROR || mark.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
             throw SparkException("Kafka at " + serversOf(params_) + " does not say which batches " + transactionalId_ +
-                                 " has written: " + textOf(error != RD_KAFKA_RESP_ERR_NO_ERROR ? error : mark.err));
+                                 " has written: " + textOf(error));
         }
         if (mark.offset < 0) return;
         const std::string_view text(static_cast<const char*>(mark.metadata), mark.metadata_size);

@@ -43,16 +43,16 @@ bool bindable(int port) {
     return bound;
 }
 
-/// A port that is free together with the one after it, where the controller listens; not one of those that the system
-/// gives to outgoing connections while the broker is starting, or is down.
+/// A port that is free together with the three after it, where controller and secure listeners are; not one of those
+/// that the system gives to outgoing connections while the broker is starting, or is down.
 int freePort() {
     std::random_device random;
     std::uniform_int_distribution<int> ports(12'000, 32'000);
     for (int left = 10'000; left > 0; --left) {
         const int port = ports(random);
-        if (bindable(port) && bindable(port + 1)) return port;
+        if (bindable(port) && bindable(port + 1) && bindable(port + 2) && bindable(port + 3)) return port;
     }
-    throw SparkException("no two free ports in a row between 12000 and 32000 for a Kafka broker");
+    throw SparkException("no four free ports in a row between 12000 and 32000 for a Kafka broker");
 }
 
 /// Whether it has not ended.
@@ -104,7 +104,7 @@ Broker& Broker::get() {
     return *broker;
 }
 
-Broker::Broker() {
+Broker::Broker(std::string secret) : secret_(std::move(secret)) {
     for (int attempt = 1;; ++attempt) {  // another port and a new directory each
         port_ = freePort();
         data_ = directory_ / ("broker" + std::to_string(attempt));
@@ -127,9 +127,20 @@ Params Broker::params(Params more) const {
     return more;
 }
 
+Params Broker::saslParams(const std::string& password, bool encrypted) const {
+    Params all{{"bootstrap.servers", "127.0.0.1:" + std::to_string(port_ + (encrypted ? 3 : 2))},
+               {"security.protocol", encrypted ? "SASL_SSL" : "SASL_PLAINTEXT"},
+               {"sasl.mechanism", "PLAIN"},
+               {"sasl.username", "reader"},
+               {"sasl.password", password}};
+    if (encrypted) all["ssl.ca.location"] = data_ + "/ca.pem";
+    return all;
+}
+
 void Broker::start() {
     process_ = std::make_unique<testsupport::ChildProcess>(
-        std::vector<std::string>{KAFKA_BROKER_SCRIPT, "run", data_, std::to_string(port_)});
+        std::vector<std::string>{KAFKA_BROKER_SCRIPT, "run", data_, std::to_string(port_)},
+        std::vector<std::pair<std::string, std::string>>{{"KAFKA_SECRET", secret_}});
     const ClientPtr admin = makeAdmin(params({{"reconnect.backoff.max.ms", "200"}, {"log_level", "0"}}));
     const Deadline deadline(std::chrono::milliseconds{kPatienceMs});
     while (isAlive(process_->id()) && !deadline.passed()) {
@@ -215,7 +226,7 @@ void Broker::awaitPartitions(const std::string& topic, int partitions) {
 int64_t Broker::committed(const std::string& group, const TopicPartition& of) {
     const ClientPtr client = makeClient(RD_KAFKA_CONSUMER, makeConf(params({{"group.id", group}}), Role::kDriver));
     const PartitionListPtr list = listOf({{of, RD_KAFKA_OFFSET_INVALID}});
-    const auto error = rd_kafka_committed(client.get(), list.get(), kPatienceMs);
+    const auto error = fetchCommitted(client.get(), list.get(), std::chrono::milliseconds(kPatienceMs));
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw SparkException(textOf(error));
     return list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
 }

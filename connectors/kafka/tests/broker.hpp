@@ -29,9 +29,12 @@ class Broker {
 public:
     static Broker& get();
 
-    Broker();
+    /// @param secret  makes it listen with SASL and TLS, too: the password of the user "reader"
+    explicit Broker(std::string secret = {});
     ~Broker();
     Params params(Params more = {}) const;
+    /// The same with SASL; in the clear, or with TLS.
+    Params saslParams(const std::string& password, bool encrypted) const;
     std::string servers() const { return "127.0.0.1:" + std::to_string(port_); }
     /// Makes a topic that no other test has; returns its name.
     std::string topic(int partitions, const std::map<std::string, std::string>& settings = {});
@@ -50,6 +53,7 @@ private:
     void awaitPartitions(const std::string& topic, int partitions);
 
     const testsupport::TemporaryDirectory directory_;
+    const std::string secret_;
     std::string data_;
     int port_ = 0;
     int topics_ = 0;

@@ -3,7 +3,8 @@
 #
 #     broker.sh fetch                resolves the jars with Maven, once: into ~/.m2 and the class path file
 #     broker.sh run DIRECTORY PORT   becomes the broker: data and log in DIRECTORY, controller on PORT + 1; data that is
-#                                    there is kept, so a killed broker can be run again
+#                                    there is kept, so a killed broker can be run again. With KAFKA_SECRET, a password,
+#                                    it listens with SASL on PORT + 2, with SASL and TLS on PORT + 3, too
 #
 # Needs a JRE of version 17 or later, and Maven for the first time. Environment: KAFKA_CLASS_PATH (the class path file,
 # ~/.cache/dstream/kafka-class-path), KAFKA_HEAP (384m), KAFKA_EXTRA (more lines of server.properties), MVN_FLAGS.
@@ -44,6 +45,31 @@ fetch() {
   return 1
 }
 
+# Two listeners more, for the user "reader" with the password KAFKA_SECRET: SASL_PLAINTEXT on PORT + 2, SASL_SSL on
+# PORT + 3. Its certificate is in DIRECTORY/ca.pem.
+secure() {
+  local directory=$1 port=$2 at=127.0.0.1 store
+  store=(-keystore "$directory/broker.p12" -storetype PKCS12 -storepass "$KAFKA_SECRET" -alias broker)
+  if [ ! -f "$directory/ca.pem" ]; then
+    keytool -genkeypair "${store[@]}" -keyalg EC -validity 30 -dname "CN=$at" -ext "san=ip:$at" \
+      >"$directory/keytool.log" 2>&1
+    keytool -exportcert -rfc "${store[@]}" >"$directory/ca.new" 2>>"$directory/keytool.log"
+    mv "$directory/ca.new" "$directory/ca.pem"
+  fi
+  sed -i -E "s|^(advertised\\.)?listeners=.*|&,SASL_PLAINTEXT://$at:$((port + 2)),SASL_SSL://$at:$((port + 3))|
+    s|^listener.security.protocol.map=.*|&,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL|" "$directory/server.properties"
+  local module="org.apache.kafka.common.security.plain.PlainLoginModule required user_reader=\"$KAFKA_SECRET\";"
+  cat >>"$directory/server.properties" <<TEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=$module
+listener.name.sasl_ssl.plain.sasl.jaas.config=$module
+ssl.keystore.location=$directory/broker.p12
+ssl.keystore.type=PKCS12
+ssl.keystore.password=$KAFKA_SECRET
+ssl.key.password=$KAFKA_SECRET
+TEXT
+}
+
 run() {
   local directory=$1 port=$2 id
   fetch
@@ -81,6 +107,7 @@ log.cleaner.backoff.ms=200
 log.retention.check.interval.ms=500
 ${KAFKA_EXTRA:-}
 TEXT
+  [ -n "${KAFKA_SECRET:-}" ] && secure "$directory" "$port"
   local java=(java "-Dlog4j2.configurationFile=$directory/log4j2.properties" -XX:+UseSerialGC -XX:TieredStopAtLevel=1
     -Xshare:auto -Djava.net.preferIPv4Stack=true)
   [ -n "${KAFKA_FAST:-}" ] && java=(java "-Dlog4j2.configurationFile=$directory/log4j2.properties")
@@ -100,7 +127,7 @@ case "${1:-} $#" in
   "fetch 1") fetch ;;
   "run 3") run "$2" "$3" ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -18,9 +18,11 @@
 namespace dstream::kafka {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::UnorderedElementsAre;
 using testsupport::errorOf;
 using Record = ConsumerRecord<std::string, std::string>;
@@ -176,6 +178,88 @@ TEST_F(BrokerStream, Row26_ATopicThatDoesNotExistFailsTheStartAndOneThatIsDelete
     ssc.stop();
 }
 
+TEST_F(BrokerStream, ACompactedTopicIsReadWithItsGapsCounted) {
+    const std::string topic = broker.topic(1, {{"cleanup.policy", "compact"},
+                                               {"segment.bytes", "1048576"},
+                                               {"segment.ms", "100"},
+                                               {"min.cleanable.dirty.ratio", "0.01"},
+                                               {"max.compaction.lag.ms", "100"}});
+    int64_t written = 0;
+    std::size_t left = 0;
+    for (const Deadline deadline(kPatience); left == static_cast<std::size_t>(written) && !deadline.passed();) {
+        for (int i = 0; i < 3; ++i, ++written) {  // the last segment is never compacted
+            kafka::testkit::produce(broker.params(), topic, {ProducerRecord::of("key", std::to_string(written))});
+        }
+        left = valuesOf(topic, "read_uncommitted").size();
+    }
+    ASSERT_LT(left, static_cast<std::size_t>(written));
+    auto ssc = dstream::testkit::makeContext(kBatch);
+    const auto stream = assign(ssc, topic);
+    const auto seen = values(stream);
+    ssc.start();
+    const auto all = advanceUntil(ssc, seen, 1);
+    EXPECT_EQ(all.back(), std::to_string(written - 1));
+    EXPECT_EQ(static_cast<int64_t>(all.size()) + stream.metrics().missingOffsets, written);
+    EXPECT_GT(stream.metrics().missingOffsets, 0);
+    ssc.stop();
+}
+
+TEST_F(BrokerStream, APartitionThatASecondMemberOfTheGroupTakesFailsTheBatchesAndSaysSo) {
+    const std::string topic = broker.topic(2);
+    auto ssc = dstream::testkit::makeContext(kBatch);
+    const auto strategy = ConsumerStrategies::Subscribe<std::string, std::string>({topic}, params());
+    const auto stream = KafkaUtils::createDirectStream(ssc, LocationStrategies::PreferConsistent, strategy);
+    stream.foreachRDD([](const auto& rdd, Time) { rdd.count(); });
+    ssc.start();
+    dstream::testkit::manualClock(ssc).advance(kBatch);
+    const testsupport::CapturedLog log;
+    const std::shared_ptr<Consumer> second = strategy->onStart({});
+    for (const Deadline deadline(kPatience);
+         log.text().find("has lost partition") == std::string::npos && !deadline.passed();) {
+        dstream::testkit::manualClock(ssc).advance(kBatch);
+    }
+    EXPECT_THAT(log.text(), HasSubstr("to another member of group g-" + name()));
+    EXPECT_EQ(second->assignment().size(), 1U);
+    second->close();
+    ssc.stop();
+}
+
+TEST_F(BrokerStream, CredentialsAndCertificatesAreCheckedAndNeverShown) {
+    const std::string secret = "right-secret";
+    Broker secured(secret);
+    secured.createTopic("t", 1);
+    kafka::testkit::produce(secured.saslParams(secret, true), "t", numbered(0, 10));
+    SparkContext sc(SparkConf().setAppName("reader").setMaster("local[2]"));
+    for (const bool encrypted : {false, true}) {
+        SCOPED_TRACE(encrypted);
+        const Params right = secured.saslParams(secret, encrypted);
+        const auto rdd = KafkaUtils::createRDD<std::string, std::string>(
+            sc, right, {OffsetRange::create("t", 0, 0, 10)}, LocationStrategies::PreferConsistent);
+        EXPECT_EQ(rdd.count(), 10);
+        EXPECT_THAT(describe(right), AllOf(HasSubstr("sasl.username=reader"), Not(HasSubstr(secret))));
+
+        const testsupport::CapturedLog log;
+        Params wrong = secured.saslParams("wrong-secret", encrypted);
+        wrong["default.api.timeout.ms"] = "3000";
+        const std::string error = errorOf([&] { KafkaUtils::partitionsOf(wrong, {"t"}); });
+        EXPECT_THAT(error, AllOf(HasSubstr(wrong.at("bootstrap.servers")), Not(HasSubstr("secret"))));
+        for (const Deadline deadline(kPatience);
+             log.text().find("Authentication failed") == std::string::npos && !deadline.passed();) {
+            errorOf([&] { KafkaUtils::partitionsOf(wrong, {"t"}); });
+        }
+        EXPECT_THAT(log.text(), AllOf(HasSubstr("Authentication failed"), Not(HasSubstr("secret"))));
+    }
+    const testsupport::CapturedLog log;
+    Params untrusting = secured.saslParams(secret, true);
+    untrusting.erase("ssl.ca.location");
+    untrusting["default.api.timeout.ms"] = "3000";
+    for (const Deadline deadline(kPatience);
+         log.text().find("certificate verify failed") == std::string::npos && !deadline.passed();) {
+        EXPECT_THAT(errorOf([&] { KafkaUtils::partitionsOf(untrusting, {"t"}); }), HasSubstr("does not say"));
+    }
+    EXPECT_THAT(log.text(), AllOf(HasSubstr("certificate verify failed"), Not(HasSubstr(secret))));
+}
+
 struct BrokerSink : BrokerStream {
     /// Copies a topic to another one; the copies are doubled numbers.
     void define(const StreamingContext& ssc, const std::string& in, const std::string& out) {
@@ -275,10 +359,11 @@ TEST_F(BrokerSink, Row30_ATransactionThatFailsHalfwayIsAbortedAndItsBatchFailsWi
 #ifdef KAFKA_EXACTLY_ONCE
 struct BrokerCrash : BrokerStream {
     static constexpr int kRecords = 100'000;
+    static constexpr int kKilled = 128 + SIGKILL;
 
     /// What the output must be: each event once, each user's events numbered from 1 in order.
-    static void expectNumbered(const std::string& out) {
-        std::vector<int> seen(kRecords, 0);
+    static void expectNumbered(const std::string& out, int count = kRecords) {
+        std::vector<int> seen(static_cast<std::size_t>(count), 0);
         std::map<int, std::vector<int>> numbers;
         for (const std::string& value : valuesOf(out, "read_committed")) {
             const std::size_t space = value.find(' ');
@@ -286,20 +371,19 @@ struct BrokerCrash : BrokerStream {
             ++seen.at(static_cast<std::size_t>(event));
             numbers[event % 97].push_back(std::stoi(value.substr(space + 1)));
         }
-        EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), kRecords)
-            << std::count(seen.begin(), seen.end(), 0) << " lost";
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), count) << std::count(seen.begin(), seen.end(), 0) << " lost";
         for (auto& [user, all] : numbers) {
             std::sort(all.begin(), all.end());
             for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<int>(i) + 1) << "user " << user;
         }
     }
-    std::vector<std::string> command(const std::string& in, const std::string& out) const {
+    std::vector<std::string> command(const std::string& in, const std::string& out, int count = kRecords) const {
         return {testsupport::builtProgram("example_kafka_exactly_once"),
                 broker.servers(),
                 in,
                 out,
                 directory / "checkpoints",
-                std::to_string(kRecords)};
+                std::to_string(count)};
     }
     const testsupport::TemporaryDirectory directory;
 };
@@ -318,13 +402,35 @@ TEST_F(BrokerCrash, AProgramThatIsKilled20TimesWritesEachEventOnce) {
         if (kills < 20) environment.emplace_back("DSTREAM_KILL_AT", std::to_string(1 + random() % 120));
         testsupport::ChildProcess program(command(in, out), environment);
         const int status = program.finish();
-        if (status == 128 + SIGKILL) ++kills;
-        ASSERT_TRUE(status == 0 || status == 128 + SIGKILL) << program.output();
+        if (status == kKilled) ++kills;
+        ASSERT_TRUE(status == 0 || status == kKilled) << program.output();
         done = status == 0 && environment.empty();
         ASSERT_LT(kills, 21) << program.output();
     }
     EXPECT_EQ(kills, 20);
     expectNumbered(out);
+}
+
+TEST_F(BrokerCrash, AKillAndAFailureAtEachFailpointOfKafkaLoseAndDoubleNothing) {
+    constexpr int kStep = 4'000;
+    const std::string in = broker.topic(4);
+    const std::string out = broker.topic(2);
+    int written = 0;
+    for (const char* how : {"KILL", "EIO"}) {
+        for (const char* point : {"kafka.init", "kafka.begin", "kafka.produced", "kafka.commit_transaction",
+                                  "kafka.committed", "kafka.commit"}) {
+            const std::string failure = std::string(point) + ":" + how + ":1";
+            SCOPED_TRACE(failure);
+            write(in, written, kStep);
+            written += kStep;
+            testsupport::ChildProcess failing(command(in, out, written), {{"DSTREAM_FAIL", failure}});
+            const int status = failing.finish();
+            ASSERT_TRUE(std::string_view(how) == "EIO" || status == kKilled) << status << '\n' << failing.output();
+            testsupport::ChildProcess again(command(in, out, written));
+            ASSERT_EQ(again.finish(), 0) << again.output();
+        }
+    }
+    expectNumbered(out, written);
 }
 
 TEST_F(BrokerCrash, ABrokerThatIsKilledAndRestartedInTheMiddleLosesAndDoublesNothing) {

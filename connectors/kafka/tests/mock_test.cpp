@@ -19,7 +19,8 @@ using testsupport::errorOf;
 using Record = ConsumerRecord<std::string, std::string>;
 using View = ConsumerRecord<std::string_view, std::string_view>;
 
-/// A cluster inside of the process: no transactions, few megabytes.
+/// A cluster inside of the process: no transactions, few megabytes. A batch is empty when the cluster takes longer than
+/// it, at most 10 s, to say where its logs end.
 struct KafkaMock : testing::Test {
     MockCluster cluster;
     SparkConf conf = SparkConf().setAppName("mock").setMaster("local[2]");
@@ -77,19 +78,19 @@ TEST_F(KafkaMock, ARecordArrivesWithAllItHas) {
 
 TEST_F(KafkaMock, BatchesFollowEachOtherWithoutSeeking) {
     cluster.createTopic("t", 2);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
     const auto stream = assign(ssc, 2);
     const auto seen = values(stream);
     ssc.start();
     for (int batch = 0; batch < 5; ++batch) {
         write("t", 0, batch * 20, 10);
         write("t", 1, batch * 20 + 10, 10);
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(Seconds(10));
     }
     for (int batch = 0; batch < 5; ++batch) {
         std::vector<std::string> expected;
         for (int i = 0; i < 20; ++i) expected.push_back(std::to_string(batch * 20 + i));
-        EXPECT_EQ(seen.batch(Time((batch + 1) * 1000)), expected);
+        EXPECT_EQ(seen.batch(Time((batch + 1) * 10000)), expected);
     }
     EXPECT_EQ(stream.metrics().repositions, 2);  // the first reads
     EXPECT_EQ(stream.metrics().consumerInstances, 2);
@@ -100,15 +101,15 @@ TEST_F(KafkaMock, BatchesFollowEachOtherWithoutSeeking) {
 TEST_F(KafkaMock, AProgramWithoutAGroupReadsAndCommitsNothing) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 3);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
     const auto stream = KafkaUtils::createDirectStream(
         ssc, LocationStrategies::PreferConsistent,
         ConsumerStrategies::Assign<std::string, std::string>(
             {{"t", 0}}, {{"bootstrap.servers", cluster.bootstrapServers()}, {"auto.offset.reset", "earliest"}}));
     const auto seen = values(stream);
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_THAT(seen.batch(Time(1000)), ElementsAre("0", "1", "2"));
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    EXPECT_THAT(seen.batch(Time(10000)), ElementsAre("0", "1", "2"));
     EXPECT_EQ(stream.metrics().partitions.at({"t", 0}).committedOffset, -1);
     ssc.stop();
 }
@@ -116,31 +117,31 @@ TEST_F(KafkaMock, AProgramWithoutAGroupReadsAndCommitsNothing) {
 TEST_F(KafkaMock, TwoOutputOperationsSeeTheSameRecords) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 5000);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
     const auto stream = assign(ssc, 1);
     const auto first = values(stream);
     const auto second = values(stream);
     const auto few = dstream::testkit::collect(
         stream.transform([](const RDD<Record>& rdd, Time) { return rdd.sparkContext().parallelize(rdd.take(3)); }));
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_EQ(first.batch(Time(1000)).size(), 5000U);
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    EXPECT_EQ(first.batch(Time(10000)).size(), 5000U);
     EXPECT_EQ(first.all(), second.all());
-    EXPECT_EQ(few.batch(Time(1000)).at(2).offset(), 2);
+    EXPECT_EQ(few.batch(Time(10000)).at(2).offset(), 2);
     ssc.stop();
 }
 
 TEST_F(KafkaMock, AFailedAttemptIsRepeatedWithTheSameRecords) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 3000);
-    auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().setMaster("local[1,3]"));
+    auto ssc = dstream::testkit::makeContext(Seconds(10), SparkConf().setMaster("local[1,3]"));
     const auto seen = dstream::testkit::collect(assign(ssc, 1).map([](const Record& record) {
         if (record.offset() == 2500 && TaskContext::get()->attemptNumber() < 2) throw std::runtime_error("not yet");
         return record.offset();
     }));
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
-    const auto offsets = seen.batch(Time(1000));
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    const auto offsets = seen.batch(Time(10000));
     ASSERT_EQ(offsets.size(), 3000U);
     for (std::size_t i = 0; i < offsets.size(); ++i) ASSERT_EQ(offsets[i], static_cast<int64_t>(i));
     ssc.stop();
@@ -162,11 +163,11 @@ TEST_F(KafkaMock, CommittedOffsetsAreWhereTheNextProgramBegins) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 10);
     for (int run = 0; run < 2; ++run) {
-        auto ssc = dstream::testkit::makeContext(Seconds(1));
+        auto ssc = dstream::testkit::makeContext(Seconds(10));
         const auto seen = values(assign(ssc, 1));
         ssc.start();
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
-        EXPECT_EQ(seen.batch(Time(1000)).size(), run == 0 ? 10U : 7U);
+        dstream::testkit::manualClock(ssc).advance(Seconds(10));
+        EXPECT_EQ(seen.batch(Time(10000)).size(), run == 0 ? 10U : 7U);
         ssc.stop();
         write("t", 0, 10, 7);
     }
@@ -181,7 +182,7 @@ TEST_F(KafkaMock, ARestartFromACheckpointRunsTheSameRangesAgain) {
     std::map<Time, std::vector<OffsetRange>>* ranges = &first;
     bool fail = false;
     const auto create = [&] {
-        auto ssc = dstream::testkit::makeContext(Seconds(1));
+        auto ssc = dstream::testkit::makeContext(Seconds(10));
         ssc.checkpoint(directory.path());
         assign(ssc, 1).foreachRDD([&](const RDD<Record>& rdd, Time time) {
             (*ranges)[time] = HasOffsetRanges(rdd).offsetRanges();
@@ -192,24 +193,24 @@ TEST_F(KafkaMock, ARestartFromACheckpointRunsTheSameRangesAgain) {
     {
         auto ssc = StreamingContext::getOrCreate(directory.path(), create);
         ssc.start();
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(Seconds(10));
         write("t", 0, 10, 5);
         fail = true;
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(Seconds(10));
         fail = false;
         write("t", 0, 15, 5);
-        dstream::testkit::manualClock(ssc).advance(Seconds(1));
+        dstream::testkit::manualClock(ssc).advance(Seconds(10));
         ssc.stop();
     }
     write("t", 0, 20, 30);
     ranges = &again;
     auto ssc = StreamingContext::getOrCreate(directory.path(), create);
-    dstream::testkit::manualClock(ssc).advance(Seconds(3));
+    dstream::testkit::manualClock(ssc).advance(Seconds(30));
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_EQ(again.at(Time(2000)), first.at(Time(2000)));
-    EXPECT_THAT(again.at(Time(2000)), ElementsAre(OffsetRange::create("t", 0, 10, 15)));
-    EXPECT_THAT(again.at(Time(4000)), ElementsAre(OffsetRange::create("t", 0, 20, 50)));
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    EXPECT_EQ(again.at(Time(20000)), first.at(Time(20000)));
+    EXPECT_THAT(again.at(Time(20000)), ElementsAre(OffsetRange::create("t", 0, 10, 15)));
+    EXPECT_THAT(again.at(Time(40000)), ElementsAre(OffsetRange::create("t", 0, 20, 50)));
     ssc.stop();
 }
 
@@ -263,7 +264,7 @@ TEST_F(KafkaMock, Row25_ABrokerThatGoesDownAndComesBackLosesNothing) {
 TEST_F(KafkaMock, Row26_ATopicThatIsNotThereFailsTheStartByItsName) {
     cluster.createTopic("t", 1);
     cluster.setTopicError("t", 3);  // UNKNOWN_TOPIC_OR_PART
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
     const auto stream =
         KafkaUtils::createDirectStream(ssc, LocationStrategies::PreferConsistent,
                                        ConsumerStrategies::Subscribe<std::string, std::string>({"t"}, params()));
@@ -300,17 +301,32 @@ TEST_F(KafkaMock, UndecodableRecordsFailTheBatchUnlessToldOtherwise) {
     EXPECT_EQ(letters[0].headers().at(2), Header<std::string>("deadletter.offset", "5"));
 }
 
+TEST_F(KafkaMock, AConsumerThatIsClosedWhileABatchIsGeneratedStillAnswers) {
+    cluster.createTopic("t", 1);
+    write("t", 0, 0, 4);
+    const auto consumer =
+        ConsumerStrategies::Subscribe<std::string, std::string>({"t"}, params({{"auto.offset.reset", "earliest"}}))
+            ->onStart({});
+    const auto assigned = consumer->assignment();
+    consumer->close();
+    EXPECT_EQ(consumer->assignment(), assigned);
+    EXPECT_EQ(consumer->endOffsets(assigned, std::chrono::seconds(60)), (Offsets{{{"t", 0}, 4}}));
+    std::optional<std::string> error;
+    consumer->commitAsync({{{"t", 0}, 4}}, [&](const Offsets&, const std::optional<std::string>& why) { error = why; });
+    EXPECT_THAT(error.value_or(""), HasSubstr("is closed"));
+}
+
 TEST_F(KafkaMock, ANewSubscriptionGetsItsPartitionsFromTheGroup) {
     cluster.createTopic("t", 3);
     write("t", 1, 0, 4);
-    auto ssc = dstream::testkit::makeContext(Seconds(1));
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
     const auto stream = KafkaUtils::createDirectStream(
         ssc, LocationStrategies::PreferConsistent,
         ConsumerStrategies::Subscribe<std::string, std::string>({"t"}, params({{"auto.offset.reset", "earliest"}})));
     const auto seen = values(stream);
     ssc.start();
-    dstream::testkit::manualClock(ssc).advance(Seconds(1));
-    EXPECT_THAT(seen.batch(Time(1000)), ElementsAre("0", "1", "2", "3"));
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    EXPECT_THAT(seen.batch(Time(10000)), ElementsAre("0", "1", "2", "3"));
     EXPECT_EQ(stream.metrics().partitions.size(), 3U);
     ssc.stop();
 }

@@ -290,8 +290,10 @@ TEST_F(KafkaOffsets, MetricsShowLagAndPositions) {
 TEST(KafkaSplits, ManyRecordsInFewPartitionsAreSeveralTasks) {
     const std::vector<OffsetRange> ranges{OffsetRange::create("t", 0, 0, 1'000'000),
                                           OffsetRange::create("t", 1, 0, 10)};
-    EXPECT_THAT(detail::splitsOf(ranges, 8), ElementsAre(4, 1));
-    EXPECT_THAT(detail::splitsOf(ranges, 2), ElementsAre(1, 1));
+    EXPECT_THAT(detail::splitsOf(ranges, 8, SparkConf()), ElementsAre(4, 1));
+    EXPECT_THAT(detail::splitsOf(ranges, 2, SparkConf()), ElementsAre(1, 1));
+    EXPECT_THAT(detail::splitsOf(ranges, 8, SparkConf().set("dstream.kafka.minSplitRecords", "1000000000")),
+                ElementsAre(1, 1));
     EXPECT_EQ(detail::splitOf(ranges[0], 1, 4), OffsetRange::create("t", 0, 250'000, 500'000));
     EXPECT_EQ(detail::splitOf(ranges[0], 3, 4).untilOffset, 1'000'000);
 }

@@ -18,6 +18,9 @@ namespace dstream {
 
 namespace {
 
+/// In the place of an errno: the process is killed.
+constexpr int kKill = -1;
+
 // Never destroyed: threads may pass failpoints while the process ends.
 struct State {
     std::mutex mutex;  // guards what follows
@@ -44,6 +47,7 @@ std::optional<uint64_t> parseCount(std::string_view text) {
 }
 
 std::optional<int> parseErrno(std::string_view text) {
+    if (text == "KILL") return kKill;
     if (const auto number = parseCount(text)) {
         return *number > 0 && *number < 4096 ? std::optional(static_cast<int>(*number)) : std::nullopt;
     }
@@ -92,7 +96,7 @@ FailpointPlan parseFailpoints(const char* killAt, const char* fail, const char* 
             hit = parseCount(text.substr(second + 1));
         }
         require(first != 0 && error && hit && *hit > 0,
-                std::string("DSTREAM_FAIL must be name:errno:k as wal.after_write:EIO:3: '") + fail + "'");
+                std::string("DSTREAM_FAIL must be name:errno:k as wal.after_write:EIO:3, or KILL for the errno: '") + fail + "'");
         plan.failName = text.substr(0, first);
         plan.failErrno = *error;
         plan.failAt = *hit;
@@ -129,7 +133,9 @@ int detail::hitFailpoint(const char* name) {
     const std::lock_guard lock(current.mutex);
     const uint64_t hit = ++current.hits[name];
     if (++current.total == current.plan.killAt) std::raise(SIGKILL);
-    return current.plan.failAt == hit && current.plan.failName == name ? current.plan.failErrno : 0;
+    if (current.plan.failAt != hit || current.plan.failName != name) return 0;
+    if (current.plan.failErrno == kKill) std::raise(SIGKILL);
+    return current.plan.failErrno;
 }
 
 void detail::hitFailpointOrThrow(const char* name) {

@@ -100,8 +100,9 @@ private:
 const std::vector<OffsetRange>& rangesOf(const RddBase& rdd);
 void checkRdd(const std::vector<OffsetRange>& ranges, const LocationStrategy& location);
 
-/// Into how many tasks each range is cut: more than one only where there are fewer ranges than `parallelism`.
-std::vector<int> splitsOf(const std::vector<OffsetRange>& ranges, int parallelism);
+/// Into how many tasks each range is cut: more than one only where there are fewer ranges than threads, and none of
+/// fewer records than `dstream.kafka.minSplitRecords`.
+std::vector<int> splitsOf(const std::vector<OffsetRange>& ranges, int parallelism, const SparkConf& conf);
 OffsetRange splitOf(const OffsetRange& range, int split, int splits);
 
 /// Decides what each batch reads, remembers it until it is no longer needed, and commits it. `plan`, `batchEnded`,
@@ -111,6 +112,7 @@ public:
     struct Plan {
         std::vector<OffsetRange> ranges;
         std::string failure;  // why the batch cannot be read; empty when it can
+        KafkaMetrics metrics{};
         StreamInputInfo inputInfo(int streamId) const;
     };
 
@@ -152,6 +154,8 @@ private:
     std::map<TopicPartition, int64_t> limits(int64_t estimatedRate) const;
     void passCompleted(Time ended);
     void sendCommits();
+    /// The metrics; called with the lock.
+    KafkaMetrics measure() const;
 
     const std::string name_;
     const std::shared_ptr<ConsumerStrategyBase> strategy_;
@@ -162,7 +166,7 @@ private:
     const double batchSeconds_;
     const int64_t initialRate_;
     const int64_t maxBatchRecords_;
-    const std::shared_ptr<Clock> clock_;
+    const int64_t maxRetries_;
     const std::shared_ptr<RecordSource> source_;
 
     mutable std::mutex mutex_;  // guards the fields below

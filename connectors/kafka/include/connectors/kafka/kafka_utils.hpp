@@ -81,7 +81,7 @@ public:
           RangesHolder(std::move(ranges)),
           source_(std::move(source)),
           failure_(std::move(failure)),
-          splits_(splitsOf(offsetRanges(), sc.defaultParallelism())) {
+          splits_(splitsOf(offsetRanges(), sc.defaultParallelism(), sc.getConf())) {
         source_->expectPartitions(offsetRanges().size());
     }
     const char* className() const override { return "KafkaRDD"; }
