@@ -11,15 +11,21 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <future>
+#include <limits>
 #include <vector>
 
 namespace dstream::detail {
 
+/// The first tick after now, of those that are whole batches away from `zeroTime`.
+Time JobGenerator::nextTickAfter(Time zeroTime) const {
+    const Time now(core_.clock->getTimeMillis());
+    const Time tick = now.floor(core_.batchDuration, zeroTime);
+    return tick > now ? tick : tick + core_.batchDuration;
+}
+
 void JobGenerator::start() {
-    timer_ = std::make_unique<RecurringTimer>(
-        *core_.clock, core_.batchDuration.milliseconds(), [this](int64_t time) { onTick(Time(time)); }, "JobGenerator");
     const StreamingCheckpoint* const recovered = core_.recovered.get();
-    const Time zeroTime = recovered ? recovered->zeroTime : Time(timer_->getStartTime()) - core_.batchDuration;
+    const Time zeroTime = recovered ? recovered->zeroTime : nextTickAfter(Time(0)) - core_.batchDuration;
     if (recovered) {
         DSTREAM_FAILPOINT("recovery.restore");
         restoreGraph(*recovered);
@@ -44,13 +50,14 @@ void JobGenerator::start() {
     core_.receiverTracker.start();
     Time firstTick = zeroTime + core_.batchDuration;
     if (recovered) {
-        firstTick = Time(timer_->getRestartTime(zeroTime.milliseconds()));
+        firstTick = nextTickAfter(zeroTime);
         runOnLoop([&] { rerun(*recovered, firstTick); });
         core_.recovered.reset();
-        const std::lock_guard lock(mutex_);
-        generatedUpTo_ = firstTick - core_.batchDuration;
     }
-    timer_->start(firstTick.milliseconds());
+    std::unique_lock lock(mutex_);
+    generatedUpTo_ = firstTick - core_.batchDuration;
+    nextTick_ = firstTick;
+    wakeLoop(std::move(lock));
 }
 
 void JobGenerator::openReceiverLogs() {
@@ -86,20 +93,15 @@ void JobGenerator::replay(const StreamingCheckpoint& recovered, Time time) {
 }
 
 void JobGenerator::stop(bool graceful) {
-    if (timer_) {
-        if (graceful) {
-            stopTicksGracefully(std::chrono::steady_clock::now() + core_.gracefulStopTimeout);
-        } else {
-            timer_->stop(true);
-        }
-    }
+    if (graceful) stopTicksGracefully(std::chrono::steady_clock::now() + core_.gracefulStopTimeout);
+    endTicks(graceful);
     core_.graph.stopInputs();
     {
-        std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
         looping_ = false;
         dropTicks_ = !graceful;
+        wakeLoop(std::move(lock));
     }
-    eventsChanged_.notify_all();
     settledChanged_.notify_all();
     if (loop_.joinable()) endLoop();
 }
@@ -139,29 +141,39 @@ void JobGenerator::stopTicksGracefully(std::chrono::steady_clock::time_point dea
         logMessage(LogLevel::kWarn, "JobGenerator",
                    "graceful stop took longer than spark.streaming.gracefulStopTimeout; going on");
         timeUp.request_stop();
-        timer_->stop(true);
+        { const std::lock_guard guard(mutex_); }  // whoever has not seen it waits by now
         settledChanged_.notify_all();
     });
     core_.receiverTracker.waitUntilAllAllocated(timeUp.get_token());
-    const int64_t last = timer_->stop(false);
-    if (last < 0) return;
     std::unique_lock lock(mutex_);
-    settledChanged_.wait(
-        lock, [&] { return timeUp.stop_requested() || (generatedUpTo_ >= Time(last) && unsettled_.empty()); });
+    if (!nextTick_) return;
+    ticksEnd_ = true;
+    settledChanged_.wait(lock, [&] { return timeUp.stop_requested() || (!nextTick_ && !busy_ && unsettled_.empty()); });
 }
 
-void JobGenerator::onTick(Time time) {
-    post([this, time] { generateJobs(time); });
+/// Lets no tick come any more, but for those whose time has come, when these are wanted.
+void JobGenerator::endTicks(bool withThoseDue) {
+    const Time now(core_.clock->getTimeMillis());
+    std::unique_lock lock(mutex_);
+    if (!nextTick_) return;
+    lastTick_ = withThoseDue ? now : Time(std::numeric_limits<int64_t>::min());
+    if (*nextTick_ > lastTick_) nextTick_.reset();
+    wakeLoop(std::move(lock));
+}
+
+/// Makes the loop look for what it is to do next.
+void JobGenerator::wakeLoop(std::unique_lock<std::mutex> lock) {
+    std::stop_source wait = inClock_ ? clockWait_ : std::stop_source(std::nostopstate);
+    lock.unlock();
+    eventsChanged_.notify_one();
+    wait.request_stop();
 }
 
 void JobGenerator::post(std::function<void()> event) {
-    {
-        std::lock_guard lock(mutex_);
-        if (!looping_) return;
-        events_.push_back(std::move(event));
-        if (busy_) return;  // who is busy looks again
-    }
-    eventsChanged_.notify_one();
+    std::unique_lock lock(mutex_);
+    if (!looping_) return;
+    events_.push_back(std::move(event));
+    if (!busy_) wakeLoop(std::move(lock));  // who is busy looks again
 }
 
 void JobGenerator::runOrPost(std::function<void()> event) {
@@ -186,35 +198,57 @@ void JobGenerator::handle(std::function<void()> event) {
     }
     event = nullptr;
     handler_ = std::thread::id();
-    {
-        std::lock_guard lock(mutex_);
-        busy_ = false;
-        if (events_.empty() && looping_) return;
-    }
-    eventsChanged_.notify_one();
+    std::unique_lock lock(mutex_);
+    busy_ = false;
+    if (ticksEnd_) settledChanged_.notify_all();
+    if (!inClock_ || !events_.empty() || !looping_) wakeLoop(std::move(lock));
 }
 
 void JobGenerator::runLoop() {
     auto properties = core_.sparkContext.inheritProperties(core_.localProperties);
-    while (true) {
-        std::function<void()> event;
-        {
-            std::unique_lock lock(mutex_);
-            eventsChanged_.wait(lock, [&] { return !busy_ && (!events_.empty() || !looping_); });
-            ++eventsDone_;
-            if (!looping_) settledChanged_.notify_all();
-            if (events_.empty()) break;
-            event = std::move(events_.front());
-            events_.pop_front();
-            busy_ = true;
-        }
-        handle(std::move(event));
-    }
+    while (std::function<void()> event = nextEvent()) handle(std::move(event));
     {
         const std::lock_guard lock(mutex_);
         loopEnded_ = true;
     }
     settledChanged_.notify_all();
+}
+
+/// Waits for an event or the time of a tick; null at the end of the loop.
+std::function<void()> JobGenerator::nextEvent() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        eventsChanged_.wait(lock, [&] { return !busy_ && (!events_.empty() || nextTick_ || !looping_); });
+        std::function<void()> event;
+        if (!events_.empty()) {
+            event = std::move(events_.front());
+            events_.pop_front();
+        } else if (nextTick_) {
+            const Time tick = *nextTick_;
+            if (!awaitTick(tick, lock)) continue;
+            event = [this, tick] { generateJobs(tick); };
+        }
+        ++eventsDone_;
+        if (!looping_) settledChanged_.notify_all();
+        busy_ = event != nullptr;
+        return event;
+    }
+}
+
+/// Waits on the clock; false when there is something else to do before or the tick is not wanted any more.
+bool JobGenerator::awaitTick(Time tick, std::unique_lock<std::mutex>& lock) {
+    if (clockWait_.stop_requested()) clockWait_ = std::stop_source();
+    const std::stop_token interrupted = clockWait_.get_token();
+    inClock_ = true;
+    lock.unlock();
+    core_.clock->waitTillTime(tick.milliseconds(), interrupted);
+    lock.lock();
+    inClock_ = false;
+    if (interrupted.stop_requested() || busy_ || !events_.empty() || nextTick_ != tick) return false;
+    const Time next = tick + core_.batchDuration;
+    nextTick_ = next <= lastTick_ ? std::optional(next) : std::nullopt;
+    if (ticksEnd_) lastTick_ = std::min(lastTick_, next);
+    return true;
 }
 
 void JobGenerator::checkWallClock() {
@@ -354,18 +388,13 @@ void JobGenerator::runOnLoop(const std::function<void()>& task) {
     if (onLoopThread()) return task();
     std::packaged_task<void()> packaged(task);
     std::future<void> done = packaged.get_future();
-    bool posted = false;
-    {
-        std::lock_guard lock(mutex_);
-        if (looping_) {
-            events_.push_back([&packaged] { packaged(); });
-            posted = true;
-        }
-    }
-    if (posted) {
-        eventsChanged_.notify_one();
+    std::unique_lock lock(mutex_);
+    if (looping_) {
+        events_.push_back([&packaged] { packaged(); });
+        wakeLoop(std::move(lock));
     } else {
-        std::lock_guard lock(inlineMutex_);
+        lock.unlock();
+        const std::lock_guard turn(inlineMutex_);
         packaged();
     }
     done.get();

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "dstream/streaming_listener.hpp"
-#include "rdd/recurring_timer.hpp"
 #include "rdd/task_context.hpp"
 #include "rdd/time.hpp"
 
@@ -10,10 +9,12 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -28,8 +29,9 @@ struct CheckpointNeeds {
     std::vector<Time> pending;
 };
 
-/// Turns ticks of the clock into batches. The timer's thread only posts; one loop generates jobs, clears metadata and
-/// writes checkpoints, strictly one after the other.
+/// Turns ticks of the clock into batches. One loop waits for the ticks, generates jobs, clears metadata and writes
+/// checkpoints, strictly one after the other. Ticks are absolute times: a loop that is late, held up by user code,
+/// makes the batch of each tick it missed.
 class JobGenerator {
 public:
     explicit JobGenerator(StreamingCore& core) : core_(core) {}
@@ -68,8 +70,11 @@ private:
     void runOrPost(std::function<void()> event);
     /// Handles an event on the thread that has made the loop busy.
     void handle(std::function<void()> event);
+    void wakeLoop(std::unique_lock<std::mutex> lock);
     void runLoop();
-    void onTick(Time time);
+    std::function<void()> nextEvent();
+    bool awaitTick(Time tick, std::unique_lock<std::mutex>& lock);
+    Time nextTickAfter(Time zeroTime) const;
     void checkWallClock();
     void generateJobs(Time time);
     bool begin(Time time);
@@ -81,10 +86,10 @@ private:
     void doCheckpoint(Time time, bool clearLater);
     void openReceiverLogs();
     void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
+    void endTicks(bool withThoseDue);
     void endLoop();
 
     StreamingCore& core_;
-    std::unique_ptr<RecurringTimer> timer_;
     bool wallClockReported_ = false;
 
     mutable std::mutex mutex_;  // guards the fields below
@@ -94,6 +99,11 @@ private:
     bool looping_ = false;
     bool busy_ = false;  // some thread handles an event
     bool dropTicks_ = false;
+    std::optional<Time> nextTick_;  // while ticks come
+    Time lastTick_{std::numeric_limits<int64_t>::max()};
+    bool ticksEnd_ = false;  // when the next tick has come, the one after it is the last
+    bool inClock_ = false;   // the loop waits for a tick, until this is requested to stop
+    std::stop_source clockWait_;
     Time generatedUpTo_{-1};
     std::set<Time> unsettled_;
     int64_t eventsDone_ = 0;

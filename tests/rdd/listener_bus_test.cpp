@@ -8,6 +8,8 @@
 
 #include <latch>
 #include <stdexcept>
+#include <thread>
+#include <vector>
 
 namespace dstream {
 namespace {
@@ -69,6 +71,23 @@ TEST_F(ListenerBusTest, AnEventPostedForLaterComesWithTheNextOneInOrder) {
     postLater(4);
     bus.stop();
     EXPECT_THAT(recorder->numbers, ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(ListenerBusTest, EventsThatKeepComingLoseNothingAndKeepTheirOrder) {
+    ListenerBus<Recorder> wide("wide", 10'000);
+    wide.addListener(recorder);
+    std::vector<int> expected;
+    for (int number = 0; number < 3000; ++number) {
+        expected.push_back(number);
+        wide.post([number](Recorder& listener) { listener.onNumber(number); });
+        if (number % 10 == 0) std::this_thread::yield();
+        if (number % 1000 == 0) {
+            ASSERT_TRUE(wide.waitUntilEmpty());  // does not wait for others to come
+            EXPECT_EQ(recorder->numbers, expected);
+        }
+    }
+    wide.stop();
+    EXPECT_EQ(recorder->numbers, expected);
 }
 
 TEST_F(ListenerBusTest, AFailingListenerHarmsNobodyElse) {

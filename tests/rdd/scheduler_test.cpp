@@ -320,6 +320,39 @@ TEST_F(SchedulerTest, LocalHasMoreSlotsThanCoresWhenAsked) {
     EXPECT_TRUE(all.try_wait());
 }
 
+TEST_F(SchedulerTest, CallersThatRunTheirOwnTasksAddNoSlots) {
+    SparkContext sc(conf("local[2]"));
+    std::atomic<int> running = 0;
+    std::atomic<bool> tooMany = false;
+    std::vector<std::jthread> callers;
+    for (int caller = 0; caller < 4; ++caller) {
+        callers.emplace_back([&] {
+            for (int job = 0; job < 50; ++job) {
+                sc.parallelize(numbers(4), 4).foreachPartition([&](Iterator<int>) {
+                    if (++running > 2) tooMany = true;
+                    std::this_thread::yield();
+                    --running;
+                });
+            }
+        });
+    }
+    callers.clear();
+    EXPECT_FALSE(tooMany);
+}
+
+TEST_F(SchedulerTest, TasksOfAJobThatWasTinySoFarMayWaitForEachOther) {
+    SparkContext sc(conf("local[2]"));
+    const auto pairs = sc.parallelize(numbers(4), 2).map([](int i) { return std::pair(i, i); });
+    for (const bool meet : {false, true}) {
+        for (int job = 0; job < (meet ? 3 : 300); ++job) {
+            std::latch both(2);
+            pairs.reduceByKey(std::plus<>(), 2).foreachPartition([&](Iterator<std::pair<int, int>>) {
+                if (meet) both.arrive_and_wait();
+            });
+        }
+    }
+}
+
 TEST_F(SchedulerTest, TaskContextTellsPlaceAttemptAndProperties) {
     SparkContext sc(conf("local[2]"));
     sc.setLocalProperty("colour", "blue");

@@ -8,6 +8,13 @@
 
 namespace dstream::detail {
 
+namespace {
+
+/// How long events gather while they keep coming.
+constexpr std::chrono::milliseconds kGather{4};
+
+}  // namespace
+
 EventQueue::EventQueue(std::string name, size_t capacity) : name_(std::move(name)), capacity_(capacity) {}
 
 EventQueue::~EventQueue() {
@@ -30,6 +37,7 @@ void EventQueue::post(UniqueFunction<void()> event, Wake wake) {
         if (phase_ != Phase::kRunning) return;
         if (events_.size() < capacity_) {
             events_.push_back(std::move(event));
+            if (events_.size() == capacity_ / 2) posted_.notify_one();  // no time to gather more
             wakeWorker = wake == Wake::kNow && std::exchange(asleep_, false);
         } else {
             dropped = ++dropped_;
@@ -47,7 +55,8 @@ void EventQueue::post(UniqueFunction<void()> event, Wake wake) {
 bool EventQueue::waitUntilEmpty(std::chrono::milliseconds timeout) {
     if (onThread()) throw IllegalStateException(name_ + ": a listener must not wait for its own events");
     std::unique_lock lock(mutex_);
-    posted_.notify_one();  // for events that were posted for later
+    asleep_ = true;        // as far as gathering goes
+    posted_.notify_one();  // for events that gather, or were posted for later
     return emptied_.wait_for(lock, timeout, [this] { return events_.empty() && !busy_; });
 }
 
@@ -75,12 +84,23 @@ void EventQueue::reportFailure(std::exception_ptr error) {
 void EventQueue::run() {
     thread_.store(std::this_thread::get_id());
     std::unique_lock lock(mutex_);
+    bool gathers = false;
+    // While events keep coming they are handled together: waking this thread for each costs more than they do.
+    const auto gather = [&] {
+        if (gathers && !asleep_ && phase_ != Phase::kStopping) posted_.wait_for(lock, kGather);
+    };
     for (;;) {
-        while (events_.empty() && phase_ != Phase::kStopping) {
-            asleep_ = true;
-            posted_.wait(lock);
+        if (events_.empty()) gather();
+        if (events_.empty()) {
+            const auto begin = std::chrono::steady_clock::now();
+            while (events_.empty() && phase_ != Phase::kStopping) {
+                asleep_ = true;
+                posted_.wait(lock);
+            }
+            gathers = std::chrono::steady_clock::now() - begin < kGather;
+            gather();
+            asleep_ = false;
         }
-        asleep_ = false;
         if (events_.empty()) break;
         UniqueFunction<void()> event = std::move(events_.front());
         events_.pop_front();

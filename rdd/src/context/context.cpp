@@ -358,7 +358,8 @@ void Context::assertMayWait(const char* what) const {
 void SparkContextCore::runJob(JobRequest request) {
     assertMayWait(request.action);
     const std::shared_ptr<RddBase> rdd = request.rdd;
-    submitJob(std::move(request))->wait();
+    assertUsable(request.action);
+    static_cast<Context&>(*this).scheduler().run(std::move(request), localProperties());
     if (pendingCheckpoints() == 0) return;
     for (const auto& marked : awaitingCheckpoint(rdd)) {
         try {

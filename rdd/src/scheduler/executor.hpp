@@ -23,6 +23,13 @@ public:
     virtual bool stop(std::chrono::milliseconds patience) = 0;
     /// True on a thread that runs a piece.
     virtual bool onSlot() const = 0;
+    /// Lets the calling thread, none of the slots, take the place of one that sleeps; false when none does. It counts
+    /// as a slot until giveBack, but what it makes ready others are woken for.
+    virtual bool borrow() { return false; }
+    virtual void giveBack() {}
+    /// Tells that pieces are ready that the caller, who has borrowed a place, is about to run alone. Slots are woken
+    /// when it has not given its place back about 10 ms later, or at once when nobody could see to that cheaply.
+    virtual void wakeLater(int pieces) { wake(pieces); }
 };
 
 /// Threads that sleep until they are woken.

@@ -24,8 +24,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 namespace dstream {
@@ -105,6 +107,10 @@ public:
     ~Scheduler();
 
     std::shared_ptr<JobHandle> submit(JobRequest request, std::shared_ptr<const Properties> properties);
+    /// Runs a job to its end and throws what made it fail. The calling thread, which would only wait, runs its tasks
+    /// in the place of a slot that sleeps, and begins alone with stages that were tiny the last time: waking another
+    /// thread costs more than they do.
+    void run(JobRequest request, std::shared_ptr<const Properties> properties);
     void cancelJob(int jobId, const std::string& reason);
     void cancelGroup(const std::string& group);
     void cancelStage(int stageId, const std::string& reason);
@@ -125,14 +131,20 @@ public:
     int64_t resubmittedStages() const { return resubmittedStages_.load(); }
 
 private:
+    struct Guest;
     using JobPtr = std::shared_ptr<Job>;
     using StagePtr = std::shared_ptr<Stage>;
+    /// What the stages of the same line of the program have in common, from job to job.
+    using StageOrigin = std::tuple<const char*, unsigned, const char*, bool, int>;
     using SetPtr = std::shared_ptr<TaskSet>;
     using RunPtr = std::shared_ptr<TaskRun>;
 
     // On a slot.
-    bool runNext();
+    bool runNext(Guest* guest = nullptr);
     void execute(TaskRun& run);
+
+    std::shared_ptr<Job> makeJob(JobRequest request, std::shared_ptr<const Properties> properties);
+    void submit(const std::shared_ptr<Job>& job);
 
     // In the strand.
     void start(const JobPtr& job, std::vector<StagePlan> plan);
@@ -141,6 +153,8 @@ private:
     void adopt(const JobPtr& job, const StagePtr& stage);
     void submitReady();
     void submitTasks(const StagePtr& stage);
+    static StageOrigin originOf(const Stage& stage);
+    void noteSize(const Stage& stage);
     void onTaskEnd(const RunPtr& run);
     void onSuccess(TaskRun& run, TaskSet::Task& task);
     void onFailure(const RunPtr& run, TaskSet::Task& task);
@@ -182,6 +196,7 @@ private:
     std::map<int, JobPtr> jobs_;
     std::map<int, StagePtr> shuffleStages_;  // not complete, by shuffle
     std::deque<StagePtr> ready_;             // wait for nothing, to be submitted
+    std::set<StageOrigin> tiny_;             // of stages that took no time worth another thread
 
     std::mutex idleMutex_;  // guards activeJobs_
     std::condition_variable idle_;

@@ -48,7 +48,14 @@ bool TaskQueue::isBefore(const TaskSet& a, const TaskSet& b) const {
     return std::pair(a.jobId, a.stage->id) < std::pair(b.jobId, b.stage->id);
 }
 
-std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) {
+int TaskQueue::size() const {
+    const std::lock_guard lock(mutex_);
+    std::size_t tasks = 0;
+    for (const auto& set : ready_) tasks += set->pending.size();
+    return static_cast<int>(tasks);
+}
+
+std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs, std::optional<int64_t> onlyJob) {
     const std::lock_guard lock(mutex_);
     if (ready_.empty()) return nullptr;
     auto next = ready_.begin();
@@ -62,6 +69,7 @@ std::shared_ptr<TaskRun> TaskQueue::take(SparkContextCore& core, int64_t nowMs) 
         std::swap(pending.front(), pending[(*random_)() % pending.size()]);
     }
     const std::shared_ptr<TaskSet> set = *next;
+    if (onlyJob && set->jobId != *onlyJob) return nullptr;
     const std::size_t task = set->pending.front();
     set->pending.pop_front();
     if (set->pending.empty()) ready_.erase(next);

@@ -90,8 +90,10 @@ public:
 
     /// Makes tasks of a set ready.
     void add(const std::shared_ptr<TaskSet>& set, const std::vector<std::size_t>& tasks);
-    /// The next task as a run, or null.
-    std::shared_ptr<TaskRun> take(SparkContextCore& core, int64_t nowMs);
+    /// The next task as a run, or null: when there is none, or when it is not one of `onlyJob`.
+    std::shared_ptr<TaskRun> take(SparkContextCore& core, int64_t nowMs, std::optional<int64_t> onlyJob = {});
+    /// How many tasks wait.
+    int size() const;
     /// Notes the end of a run; true when its set has no other running.
     bool ended(const TaskRun& run);
     /// Launches no more of the set; true when nothing of it runs.
