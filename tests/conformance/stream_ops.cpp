@@ -62,9 +62,26 @@ AnyStream transformAll(const StreamCall& c) {
         }));
 }
 
+template <class T>
+AnyStream unite(const StreamCall& c, const std::vector<DStream<T>>& all) {
+    if (c.step.isArray("with")) return c.context().unionAll(all);
+    return all[0].unionWith(all.at(1));
+}
+
+/// Pairs stay pairs: their partitioner decides how the RDDs are united.
 AnyStream unite(const StreamCall& c) {
-    if (c.step.isArray("with")) return c.context().unionAll(withThis(c));
-    return c.in.values().unionWith(c.other().values());
+    std::vector<DStream<Pair>> pairs;
+    for (const AnyStream& stream : c.with()) {
+        if (c.in.arePairs() && stream.arePairs()) pairs.push_back(stream.pairs());
+    }
+    if (pairs.empty() || pairs.size() != c.with().size()) return unite(c, withThis(c));
+    pairs.insert(pairs.begin(), c.in.pairs());
+    return unite(c, pairs);
+}
+
+AnyStream filter(const StreamCall& c) {
+    if (c.in.arePairs()) return DStream<Pair>(c.in.pairs().filter(c.step.pairPredicate("fn")));
+    return DStream<Value>(c.in.values().filter(c.step.predicate()));
 }
 
 AnyStream countByValue(const StreamCall& c) {
@@ -152,7 +169,7 @@ const StreamOps& streamOps() {
     using Result = DStream<Value>;
     static const StreamOps kOps = {
         {"map", [](C c) -> AnyStream { return Result(c.in.values().map(c.step.fn1())); }},
-        {"filter", [](C c) -> AnyStream { return Result(c.in.values().filter(c.step.predicate())); }},
+        {"filter", filter},
         {"flatMap", [](C c) -> AnyStream { return Result(c.in.values().flatMap(c.step.fnMany())); }},
         {"glom",
          [](C c) -> AnyStream {
@@ -168,7 +185,11 @@ const StreamOps& streamOps() {
         {"transform", transform},
         {"transformWith", transformWith},
         {"transformAll", transformAll},
-        {"window", [](C c) -> AnyStream { return c.in.values().window(c.window(), c.maybeSlide()); }},
+        {"window",
+         [](C c) -> AnyStream {
+             if (c.in.arePairs()) return c.in.pairs().window(c.window(), c.maybeSlide());
+             return c.in.values().window(c.window(), c.maybeSlide());
+         }},
         {"reduceByWindow", reduceByWindow},
         {"countByWindow", countByWindow},
         {"countByValueAndWindow", countByValueAndWindow},
