@@ -96,7 +96,8 @@ FailpointPlan parseFailpoints(const char* killAt, const char* fail, const char* 
             hit = parseCount(text.substr(second + 1));
         }
         require(first != 0 && error && hit && *hit > 0,
-                std::string("DSTREAM_FAIL must be name:errno:k as wal.after_write:EIO:3, or KILL for the errno: '") + fail + "'");
+                std::string("DSTREAM_FAIL must be name:errno:k as wal.after_write:EIO:3, or KILL for the errno: '") +
+                    fail + "'");
         plan.failName = text.substr(0, first);
         plan.failErrno = *error;
         plan.failAt = *hit;
