@@ -44,8 +44,13 @@ public:
 
 class ReceiverTrackerTest : public testing_support::TrackerTest {
 protected:
-    /// Starts the receiver, and stops the tracker by letting the time pass that a receiver has for it.
+    /// Starts the receiver, which waits for leave_, and stops the tracker by letting the time pass that a receiver has
+    /// for it.
     void stopAfterTimeout() {
+        store_ = {store_.get(), [this, store = store_](WatchedStore*) mutable {
+                      store.reset();
+                      freed_.set_value();
+                  }};
         start(receiver_);
         receiver_->calls.atLeast(1);
         auto stopped = std::async(std::launch::async, [&] { tracker_->stop(false); });
@@ -53,8 +58,20 @@ protected:
         clock_->setTime(11'000);
         stopped.get();
     }
+    /// Lets the stuck thread go on when only that holds the store, and waits until it has ended.
+    void letGo() {
+        tracker_.reset();
+        receiver_.reset();
+        store_.reset();
+        leave_->count_down();
+        freed_.get_future().wait();
+    }
 
     std::shared_ptr<FakeReceiver> receiver_ = std::make_shared<FakeReceiver>();
+    std::shared_ptr<std::latch> leave_ = std::make_shared<std::latch>(1);
+
+private:
+    std::promise<void> freed_;
 };
 
 TEST_F(ReceiverTrackerTest, RunsAReceiverFromStartToStop) {
@@ -271,31 +288,19 @@ TEST_F(ReceiverTrackerTest, Row18AReceiverThatDoesNotStopIsLeftAloneAfterTheTime
     Growing<std::string> log;
     setLogLevel(LogLevel::kError);
     setLogSink([&](LogLevel, std::string_view, std::string_view text) { log.add(std::string(text)); });
-    // The stuck thread may go on after the test: it holds what it uses.
-    auto leave = std::make_shared<std::latch>(1);
-    std::promise<void> freed;
-    const auto guard = [&](int*) { freed.set_value(); };
-    receiver_->end = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
+    // The stuck thread may go on after a test that failed: it holds what it uses.
+    receiver_->end = [leave = leave_](FakeReceiver&) { leave->wait(); };
     ASSERT_NO_FATAL_FAILURE(stopAfterTimeout());
     EXPECT_THAT(log.atLeast(1)[0], HasSubstr("FakeReceiver-0 does not stop"));
     EXPECT_THROW(receiver_->store(std::vector<int>{1}), SparkException);
-    tracker_.reset();
+    letGo();
     setLogSink({});
-    receiver_.reset();
-    leave->count_down();
-    freed.get_future().wait();
 }
 
 TEST_F(ReceiverTrackerTest, Row18AReceiverThatNeverComesBackFromOnStartIsLeftAloneAfterTheTimeout) {
-    auto leave = std::make_shared<std::latch>(1);
-    std::promise<void> freed;
-    const auto guard = [&](int*) { freed.set_value(); };
-    receiver_->start = [leave, guarded = std::shared_ptr<int>(nullptr, guard)](FakeReceiver&) { leave->wait(); };
+    receiver_->start = [leave = leave_](FakeReceiver&) { leave->wait(); };
     ASSERT_NO_FATAL_FAILURE(stopAfterTimeout());
-    tracker_.reset();
-    receiver_.reset();
-    leave->count_down();
-    freed.get_future().wait();
+    letGo();
 }
 
 TEST_F(ReceiverTrackerTest, WaitsWithoutLimitForAReceiverWhenGraceful) {
