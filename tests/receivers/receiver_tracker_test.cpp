@@ -47,7 +47,7 @@ protected:
     /// Starts the receiver, which waits for leave_, and stops the tracker by letting the time pass that a receiver has
     /// for it.
     void stopAfterTimeout() {
-        store_ = {store_.get(), [this, store = store_](WatchedStore*) mutable {
+        store_ = {store_.get(), [this, store = store_](testing_support::WatchedStore*) mutable {
                       store.reset();
                       freed_.set_value();
                   }};
