@@ -39,12 +39,10 @@ void ReceivedBlockTracker::allocateBlocksToBatch(Time batchTime) {
         }
         blocks = waiting_;
     }
-    const bool logged = !log_ || log_->batchAllocated(batchTime, blocks);
-    if (!logged) {
-        logMessage(
-            LogLevel::kError, "receivers",
-            "the blocks of batch " + batchTime.toString() + " could not be logged; they wait for the next batch");
-        blocks.clear();
+    // Not without them: a sink would have the batch by then, and skip it when it runs with them after a restart.
+    if (log_ && !log_->batchAllocated(batchTime, blocks)) {
+        throw SparkException("which received blocks batch " + batchTime.toString() +
+                             " has could not be logged, so it does not run; the blocks wait for the next batch");
     }
     {
         std::lock_guard lock(mutex_);

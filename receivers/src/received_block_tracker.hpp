@@ -34,7 +34,7 @@ public:
     /// False when the log refused it.
     bool addBlock(ReceivedBlockInfo info);
     /// Gives what waits to the batch; one that has been given blocks before, also by an earlier process, keeps them.
-    /// @throws SparkException  when it had blocks and they have been cleaned
+    /// @throws SparkException  when it had blocks and they have been cleaned, or the log cannot be written
     void allocateBlocksToBatch(Time batchTime);
     BlocksByStream blocksOfBatch(Time batchTime) const;
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;

@@ -357,7 +357,6 @@ bool WalTrackerLog::batchAllocated(Time batchTime, const BlocksByStream& blocks)
         }
     }
     const int injected = DSTREAM_FAILPOINT_ERRNO("wal.before_batch_allocated");
-    // A batch that ran without the blocks would run with them after a restart, and be taken for one that is done.
     if (!write(record, time, -1, true, injected)) return false;
     std::lock_guard lock(mutex_);
     Batch& batch = batches_[batchTime];

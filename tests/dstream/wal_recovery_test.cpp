@@ -1,8 +1,10 @@
+#include "rdd/failpoint.hpp"
 #include "stream_test.hpp"
 #include "streaming_checkpoint.hpp"
 #include "streaming_core.hpp"
 #include "support/test_files.hpp"
 
+#include <cerrno>
 #include <filesystem>
 
 namespace dstream {
@@ -48,6 +50,11 @@ protected:
         ASSERT_TRUE(feed_->started.waitFor());
     }
     void batch() { testkit::manualClock(*ssc_).advance(Seconds(1)); }
+    /// One whose checkpoint is not replaced by a later one before it is written.
+    void writtenBatch() {
+        batch();
+        ssc_->owner()->core()->checkpoints->flush();
+    }
     void store(std::vector<int> numbers) { feed_->store(std::move(numbers)); }
     /// Ends the process as far as the directory can tell, after its last checkpoint.
     void kill() {
@@ -139,6 +146,22 @@ TEST_F(WalRecoveryTest, AFailedBatchKeepsItsBlocksForTheRestart) {
     setLogLevel(LogLevel::kWarn);
 }
 
+TEST_F(WalRecoveryTest, ABatchWhoseBlocksCannotBeLoggedDoesNotRunWithoutThemButAgainWithThem) {
+    setLogLevel(LogLevel::kOff);
+    start();
+    store({1});
+    setFailpoints({.failName = "wal.before_batch_allocated", .failErrno = ENOSPC, .failAt = 1});
+    batch();
+    setFailpoints({});
+    EXPECT_FALSE(output_->batches.contains(Time(1000))) << "a sink would take it for one that is done";
+    kill();
+    start();
+    batch();
+    EXPECT_THAT(output(), ElementsAre(Pair(Time(1000), ElementsAre(1))));
+    ssc_->stop();
+    setLogLevel(LogLevel::kWarn);
+}
+
 TEST_F(WalRecoveryTest, AWindowFindsTheBlocksOfTheBatchesBefore) {
     const auto define = [](DStream<int> all) { return all.window(Seconds(3)); };
     start(define);
@@ -160,7 +183,7 @@ TEST_F(WalRecoveryTest, ADamagedCheckpointFallsBackToOneWhoseBlocksAreStillThere
     start();
     for (int i = 1; i <= 15; ++i) {
         store({i});
-        batch();
+        writtenBatch();
     }
     kill();
     const std::vector<Time> times = detail::listCheckpoints(checkpoints());
@@ -188,14 +211,12 @@ TEST_F(WalRecoveryTest, BlocksOfBatchesThatAreDoneLeaveTheMemory) {
     std::vector<std::weak_ptr<const Block>> blocks;
     for (int i = 1; i <= 4; ++i) {
         store({i});
-        batch();
-        ssc_->owner()->core()->checkpoints->flush();
+        writtenBatch();
         for (const auto& info : ssc_->owner()->core()->receiverTracker.blocksOfBatch(Time(i * 1000), 0)) {
             blocks.push_back(info.load());
         }
     }
-    batch();  // the generator has heard of the checkpoint of batch 4
-    ssc_->owner()->core()->checkpoints->flush();
+    writtenBatch();  // the generator has heard of the checkpoint of batch 4
     batch();
     ASSERT_EQ(blocks.size(), 4U);
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(blocks[static_cast<std::size_t>(i)].expired()) << i;
@@ -225,6 +246,7 @@ TEST_F(WalRecoveryTest, OldFilesOfTheLogAreRemoved) {
         batch();
         testkit::manualClock(*ssc_).advance(Seconds(59));
     }
+    for (int i = 0; i < 12; ++i) writtenBatch();  // more than are kept
     ssc_->stop();
     const auto files = [&](const char* log) {
         return std::distance(std::filesystem::directory_iterator(checkpoints() + "/wal/" + log),

@@ -1,5 +1,6 @@
 #include "received_block_tracker.hpp"
 
+#include "rdd/exceptions.hpp"
 #include "rdd/log.hpp"
 
 #include <gmock/gmock.h>
@@ -141,7 +142,7 @@ TEST_F(ReceivedBlockTrackerTest, KeepsBlocksWaitingWhenTheLogFails) {
     add(0, 1);
     log_->failing = true;
     EXPECT_FALSE(add(0, 2));
-    tracker_.allocateBlocksToBatch(Time(1000));
+    EXPECT_THROW(tracker_.allocateBlocksToBatch(Time(1000)), SparkException);
     EXPECT_THAT(idsOf(1000, 0), IsEmpty());
     EXPECT_TRUE(tracker_.hasUnallocatedBlocks());
     log_->failing = false;

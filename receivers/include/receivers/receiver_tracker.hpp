@@ -57,7 +57,7 @@ public:
 
     /// Gives all blocks that wait to the batch, unless a batch of this time or a later one has been given some before,
     /// also by an earlier process.
-    /// @throws SparkException  when its blocks were recorded and have been cleaned
+    /// @throws SparkException  when its blocks were recorded and have been cleaned, or cannot be recorded
     void allocateBlocksToBatch(Time batchTime);
     /// The blocks of one stream in a batch, in the order of arrival.
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
