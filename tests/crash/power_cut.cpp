@@ -1,9 +1,11 @@
-// Cuts the power under the word count: crash_power_cut [--faults] [--seeds N] [--seed S] [--ignore-syncs]. Seed i alone
-// is repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given. With --faults,
-// changes to files fail instead, one or some in a row, with EIO or ENOSPC; the power is cut when the program has ended.
+// Cuts the power under the word count: crash_power_cut [--received] [--faults] [--seeds N] [--seed S] [--ignore-syncs].
+// Seed i alone is repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given.
+// With --received it is cut under the program that receives. With --faults, changes to files fail instead, one or some
+// in a row, with EIO or ENOSPC; the power is cut when the program has ended, which the one that receives does early.
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
+#include "received.hpp"
 #include "support/power_cut_file_system.hpp"
 #include "support/test_files.hpp"
 #include "word_count.hpp"
@@ -14,9 +16,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <random>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace dstream::crash {
@@ -56,20 +63,20 @@ std::vector<std::string> linesOfOutput(Fs& fs, const std::string& output) {
     return lines;
 }
 
+/// Something to cut the power under: keeps its things below kRoot, its output in sink/out-<ms>.
+struct Program {
+    std::function<void(const std::stop_token& giveUp)> run;  // to its end, going on from what is there
+    std::vector<std::string> expected;                       // lines of the output
+};
+
 class PowerCuts {
 public:
-    PowerCuts(const std::string& input, bool ignoresSyncs)
-        : program_{.input = input,
-                   .checkpoints = kRoot + "/checkpoint",
-                   .output = kRoot + "/sink",
-                   .scratch = kRoot + "/scratch"},
-          ignoresSyncs_(ignoresSyncs),
-          expected_(expectedLines()) {
-        std::ranges::sort(expected_);
+    PowerCuts(Program program, bool ignoresSyncs) : program_(std::move(program)), ignoresSyncs_(ignoresSyncs) {
+        std::ranges::sort(program_.expected);
         PowerCutFs fs(kRoot, 0);
         const Replacement replacement(fs);
-        runWordCount(makeWordCount(program_));
-        if (linesOfOutput(fs, program_.output) != expected_) throw std::runtime_error("wrong without a power cut");
+        if (const std::string wrong = finish(fs, "without a power cut"); !wrong.empty())
+            throw std::runtime_error(wrong);
         changes_ = fs.changes();
     }
 
@@ -90,7 +97,7 @@ public:
             story += (story.empty() ? "cut at change " : ", ") + std::to_string(at);
             fs.cutAt(at);
             try {
-                runWordCount(makeWordCount(program_));
+                runUntilFailure(fs);
             } catch (const std::exception& error) {
                 if (!fs.isOff()) return story + ": " + error.what();
             }
@@ -111,7 +118,7 @@ public:
         fs.cutAt(0);
         fs.failFrom(first, count, error);
         try {
-            runWordCount(makeWordCount(program_));
+            runUntilFailure(fs);
         } catch (const SparkException&) {  // it cannot start like that
         }
         events_ += fs.changes() >= first ? 1 : 0;
@@ -121,23 +128,31 @@ public:
     }
 
 private:
+    /// Runs the program, and tells it when its files cannot be written any more.
+    void runUntilFailure(PowerCutFs& fs) {
+        std::stop_source giveUp;
+        const std::jthread watch([&](std::stop_token over) {
+            if (fs.awaitFailure(over)) giveUp.request_stop();
+        });
+        program_.run(giveUp.get_token());
+    }
+
     /// Runs the program to its end and looks at its output.
     std::string finish(PowerCutFs& fs, const std::string& story) {
         try {
-            runWordCount(makeWordCount(program_));
-            const std::vector<std::string> lines = linesOfOutput(fs, program_.output);
-            if (lines == expected_) return "";
-            const auto [missing, extra] = std::ranges::mismatch(expected_, lines);
-            return story + ": the output differs, expected '" + (missing == expected_.end() ? "" : *missing) +
+            program_.run({});
+            const std::vector<std::string> lines = linesOfOutput(fs, kRoot + "/sink");
+            if (lines == program_.expected) return "";
+            const auto [missing, extra] = std::ranges::mismatch(program_.expected, lines);
+            return story + ": the output differs, expected '" + (missing == program_.expected.end() ? "" : *missing) +
                    "', found '" + (extra == lines.end() ? "" : *extra) + "'";
         } catch (const std::exception& error) {
             return story + ": " + error.what();
         }
     }
 
-    const WordCount program_;
+    Program program_;
     const bool ignoresSyncs_;
-    std::vector<std::string> expected_;
     uint64_t changes_ = 0;
     uint64_t events_ = 0;
 };
@@ -148,14 +163,20 @@ int main(int argc, char** argv) {
     uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
     bool ignoresSyncs = false;
     bool faults = false;
+    bool received = false;
     for (int i = 1; i < argc; ++i) {
         const std::string_view name = argv[i];
-        if (name == "--ignore-syncs" || name == "--faults") {
-            (name == "--faults" ? faults : ignoresSyncs) = true;
+        bool* const flag = name == "--faults"         ? &faults
+                           : name == "--received"     ? &received
+                           : name == "--ignore-syncs" ? &ignoresSyncs
+                                                      : nullptr;
+        if (flag != nullptr) {
+            *flag = true;
             continue;
         }
         if (i + 1 == argc || (name != "--seeds" && name != "--seed")) {
-            std::fprintf(stderr, "usage: %s [--faults] [--seeds N] [--seed S] [--ignore-syncs]\n", argv[0]);
+            std::fprintf(stderr, "usage: %s [--received] [--faults] [--seeds N] [--seed S] [--ignore-syncs]\n",
+                         argv[0]);
             return 2;
         }
         (name == "--seed" ? seed : seeds) = std::strtoull(argv[++i], nullptr, 10);
@@ -164,7 +185,13 @@ int main(int argc, char** argv) {
     setLogLevel(LogLevel::kOff);
     const testsupport::TemporaryDirectory directory;
     writeInput(directory / "input");
-    PowerCuts powerCuts(directory / "input", ignoresSyncs);
+    const WordCount wordCount{.input = directory / "input",
+                              .checkpoints = kRoot + "/checkpoint",
+                              .output = kRoot + "/sink",
+                              .scratch = kRoot + "/scratch"};
+    Program program{[&](const auto&) { runWordCount(makeWordCount(wordCount)); }, expectedLines()};
+    if (received) program = {[](const auto& giveUp) { receive(kRoot, {}, giveUp); }, receivedLines()};
+    PowerCuts powerCuts(std::move(program), ignoresSyncs);
     uint64_t broken = 0;
     for (uint64_t i = 0; i < seeds; ++i) {
         const std::string wrong = faults ? powerCuts.runWithFaults(seed + i) : powerCuts.run(seed + i);

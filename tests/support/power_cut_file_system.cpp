@@ -86,6 +86,11 @@ bool PowerCutFs::isOff() const {
     return off_;
 }
 
+bool PowerCutFs::awaitFailure(std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    return failureCame_.wait(lock, std::move(stop), [this] { return failed_; });
+}
+
 uint64_t PowerCutFs::changes() const {
     const std::lock_guard lock(mutex_);
     return changes_;
@@ -103,6 +108,7 @@ void PowerCutFs::restart() {
         for (const auto& [name, child] : node.names) left.push_back(child.get());
     }
     off_ = false;
+    failed_ = false;
     cutAt_ = 0;
     failUntil_ = 0;
     changes_ = 0;
@@ -164,8 +170,11 @@ PowerCutFs::Open* PowerCutFs::openOf(int descriptor) {
 
 int64_t PowerCutFs::change() {
     if (!off_ && ++changes_ == cutAt_) off_ = true;
-    if (off_) return -EIO;
-    return changes_ >= failFrom_ && changes_ < failUntil_ ? -failError_ : 0;
+    const bool fails = changes_ >= failFrom_ && changes_ < failUntil_;
+    if (!off_ && !fails) return 0;
+    failed_ = true;
+    failureCame_.notify_all();
+    return off_ ? -EIO : -failError_;
 }
 
 void PowerCutFs::setName(Node& directory, const std::string& name, NodePtr node) {

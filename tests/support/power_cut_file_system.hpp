@@ -2,11 +2,13 @@
 
 #include "rdd/file_system.hpp"
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,8 @@ public:
     /// a file should have made durable never will be, as on Linux.
     void failFrom(uint64_t change, uint64_t count, int error);
     bool isOff() const;
+    /// Blocks until the power is off or a change has failed; false when stop is requested first.
+    bool awaitFailure(std::stop_token stop);
     /// The changes since the last cutAt: writes, syncs, renames and the like.
     uint64_t changes() const;
     /// Brings the power back with what has survived. Nobody may use files opened before but to close them.
@@ -87,6 +91,8 @@ private:
     uint64_t failFrom_ = 0;
     uint64_t failUntil_ = 0;
     int failError_ = 0;
+    std::condition_variable_any failureCame_;
+    bool failed_ = false;  // off, or a change has failed
     bool off_ = false;
     bool ignoresSyncs_ = false;
 };
