@@ -104,6 +104,7 @@ void CheckpointWriter::write(Time batchTime, bool clearLater) {
     }
     request.dueRdds = core_.graph.addTo(checkpoint, completed_);
     if (clearLater) request.clearUpTo = batchTime;
+    std::optional<Request> replaced;  // not dropped under the lock: the elements of an RDD may go with it
     {
         const std::lock_guard lock(mutex_);
         if (waiting_) {
@@ -114,7 +115,7 @@ void CheckpointWriter::write(Time batchTime, bool clearLater) {
             request.replaced = std::move(waiting_->replaced);
             request.replaced.merge(waiting_->checkpoint.rddDirectories());
         }
-        waiting_ = std::move(request);
+        replaced = std::exchange(waiting_, std::move(request));
     }
     changed_.notify_one();
 }

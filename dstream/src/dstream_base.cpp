@@ -266,7 +266,7 @@ void DStreamBase::catchUp(Time time) {
 }
 
 void DStreamBase::forget(Time, RddBase& rdd) {
-    rdd.unpersist(false);
+    core()->graph.unpersist(rdd);
 }
 
 void DStreamBase::clearMetadata(Time time) {

@@ -6,6 +6,7 @@
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
 #include "rdd/placement_hash.hpp"
+#include "rdd/rdd_base.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -221,10 +222,42 @@ std::vector<DueRddCheckpoint> DStreamGraph::addTo(StreamingCheckpoint& checkpoin
         }
         if (auto due = node.dueRddCheckpoint(completed)) {
             if (op != restored.end()) due->op = op->second;
+            due->rdd = hold(std::move(due->rdd));
             dues.push_back(*std::move(due));
         }
     }
     return dues;
+}
+
+/// An RDD whose checkpoint is to be written. When it was forgotten meanwhile, its blocks go with the last holder.
+struct DStreamGraph::Due {
+    explicit Due(std::shared_ptr<RddBase> due) : rdd(std::move(due)) {}
+    ~Due() {
+        if (forgotten) rdd->unpersist(false);
+    }
+    Due(const Due&) = delete;
+    Due& operator=(const Due&) = delete;
+
+    const std::shared_ptr<RddBase> rdd;
+    bool forgotten = false;
+};
+
+std::shared_ptr<RddBase> DStreamGraph::hold(std::shared_ptr<RddBase> rdd) {
+    std::erase_if(due_, [](const auto& entry) { return entry.second.expired(); });
+    auto& known = due_[rdd->id()];
+    std::shared_ptr<Due> due = known.lock();
+    if (!due) known = due = std::make_shared<Due>(std::move(rdd));
+    RddBase* const held = due->rdd.get();
+    return {std::move(due), held};
+}
+
+void DStreamGraph::unpersist(RddBase& rdd) {
+    const auto found = due_.find(rdd.id());
+    if (const auto due = found == due_.end() ? nullptr : found->second.lock()) {
+        due->forgotten = true;
+    } else {
+        rdd.unpersist(false);
+    }
 }
 
 void DStreamGraph::restore(const StreamingCheckpoint& checkpoint, bool allowDropped, bool allowNew) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -53,8 +54,11 @@ public:
     std::vector<OperatorDescription> describe();
 
     /// Adds the data of the operators to a checkpoint.
-    /// @return the RDDs of batches up to `completed` whose checkpoints are to be written, parents first
+    /// @return the RDDs of batches up to `completed` whose checkpoints are to be written, parents first; while one of
+    /// them is held, its cached blocks stay
     std::vector<DueRddCheckpoint> addTo(StreamingCheckpoint& checkpoint, Time completed);
+    /// Drops the cached blocks of an RDD: now, or when nobody holds it as due any more. The generator's thread.
+    void unpersist(RddBase& rdd);
     /// Gives the operators back what a checkpoint holds of them. After `initialize`.
     /// @param allowDropped  operators of the checkpoint that this graph lacks are dropped, else refused
     /// @param allowNew      inputs and operators with state that the checkpoint lacks start empty, else they are
@@ -82,6 +86,9 @@ private:
     struct Operator : OperatorDescription {
         DStreamBase* node = nullptr;
     };
+    struct Due;
+    /// Holds `rdd` as due.
+    std::shared_ptr<RddBase> hold(std::shared_ptr<RddBase> rdd);
     void prepare(Time zeroTime);
     void sortNodes();
     void nameOperators();
@@ -92,7 +99,8 @@ private:
     const Duration batchDuration_;
     std::optional<Time> zeroTime_;
     std::vector<DStreamBase*> order_;
-    std::vector<Operator> operators_;  // parents before children
+    std::vector<Operator> operators_;                  // parents before children
+    std::unordered_map<int, std::weak_ptr<Due>> due_;  // by the id of the RDD; the generator's thread
 
     mutable std::mutex mutex_;  // guards the fields below
     int nextInputId_ = 0;

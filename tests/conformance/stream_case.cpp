@@ -195,11 +195,12 @@ void StreamRun::run() {
         fail("run");
     }
     ssc->stop(true, false);
-    if (error_) return;
-    try {
-        ssc->awaitTermination();
-    } catch (...) {
-        fail("run");
+    if (!error_) {
+        try {
+            ssc->awaitTermination();
+        } catch (...) {
+            fail("run");
+        }
     }
     printed_ = captured.text();
     if (case_.contains("expected_files")) files_ = listFiles(directory_.path() + "/files");

@@ -104,5 +104,40 @@ TEST_F(RecoveryWriterTest, AStateThatWasWrittenWhileTheNextFileWaitedIsNamedByIt
     }
 }
 
+TEST_F(RecoveryWriterTest, WhatIsForgottenBeforeItsTurnToBeWrittenIsNotComputedAgain) {
+    stateWrites.close();
+    auto events = std::make_shared<CheckpointEvents>();
+    std::atomic<int> calls = 0;
+    auto ssc = makeContext();
+    ssc.checkpoint(checkpoints());
+    auto sums = input(ssc)
+                    .updateStateByKey<Held>(
+                        [](const std::vector<int>& values, std::optional<Held> sum) {
+                            Held next = sum.value_or(Held{});
+                            for (int value : values) next.value += value;
+                            return std::optional(next);
+                        },
+                        1)
+                    .checkpoint(Seconds(1));
+    auto numbers = sums.map([&](const auto& sum) {
+                           ++calls;
+                           return sum.second.value;
+                       })
+                       .checkpoint(Seconds(1));
+    numbers.foreachRDD([](const auto& rdd, Time) { rdd.count(); });
+    ssc.addStreamingListener(events);
+    ssc.start();
+    auto& clock = testkit::manualClock(ssc);
+    clock.advance(Seconds(1));
+    EXPECT_TRUE(stateWrites.awaitReached(1));
+    // The numbers of the first batch wait for its state to be written; the stream remembers them for two batches.
+    clock.advance(Seconds(4));
+    EXPECT_EQ(calls, 5);
+    stateWrites.openUpTo(1);
+    EXPECT_TRUE(events->awaitWritten(Time(5000)));
+    ssc.stop();
+    EXPECT_EQ(calls, 5);
+}
+
 }  // namespace
 }  // namespace dstream
