@@ -105,10 +105,10 @@ private:
                    4 * queued * messageBytes_ >= parts * instance_->prefetchBytes;
         };
         if (above(4)) full_ = true;
-        if (!full_ || above(2)) return;
+        if (!full_ || above(3)) return;
         full_ = false;
         const PartitionListPtr list = listOf({{of_, RD_KAFKA_OFFSET_END}});
-        rd_kafka_offsets_for_times(instance_->client.get(), list.get(), 1000);
+        rd_kafka_offsets_for_times(instance_->client.get(), list.get(), 0);  // waits for no answer
     }
 
     const std::shared_ptr<Instance> instance_;
@@ -158,12 +158,12 @@ enum class OnUndecodable { kFail, kSkip, kDeadLetter };
 
 class Source final : public RecordSource, public std::enable_shared_from_this<Source> {
 public:
-    Source(const Params& params, const SparkConf& conf, int instances)
+    Source(const Params& params, const SparkConf& conf, int threads)
         : pollTime_(conf.contains("spark.streaming.kafka.consumer.poll.ms")
                         ? conf.getTimeAsMs("spark.streaming.kafka.consumer.poll.ms")
                         : conf.getTimeAsMs("spark.network.timeout", "120s")),
           params_(params),
-          instances_(static_cast<std::size_t>(std::max(1, instances))),
+          instances_(2 * static_cast<std::size_t>(std::max(1, threads))),
           capacity_(!conf.getBoolean("spark.streaming.kafka.consumer.cache.enabled", true)
                         ? 0
                         : static_cast<std::size_t>(
@@ -191,6 +191,22 @@ public:
     void expectPartitions(std::size_t count) override {
         const std::lock_guard lock(mutex_);
         partitions_ = std::max(partitions_, count);
+    }
+
+    /// A client has one request for records under way at a time, and the broker answers one for partitions that are
+    /// read to their ends only after fetch.wait.max.ms: a partition that joins late would wait for that.
+    void prepare(std::span<const OffsetRange> ranges) override {
+        const std::lock_guard lock(mutex_);
+        for (const OffsetRange& range : ranges.first(std::min(ranges.size(), instances_ + 1))) {
+            const TopicPartition of = range.topicPartition();
+            const bool known = std::any_of(clients_.begin(), clients_.end(),
+                                           [&](const auto& client) { return client->reads.contains(of); });
+            if (known || range.count() <= 0 || idle_.size() >= capacity_) continue;
+            auto reader = std::make_unique<PartitionReader>(instanceFor(of), of);
+            counters_.repositions.fetch_add(1);
+            reader->moveTo(range.fromOffset);
+            idle_.push_back(std::move(reader));
+        }
     }
 
     std::unique_ptr<RangeReader> open(const OffsetRange& range, bool goesOn, TaskContext& context) override {
@@ -263,7 +279,6 @@ private:
         const TopicPartition of = range.topicPartition();
         std::vector<std::unique_ptr<PartitionReader>> ended;
         std::unique_ptr<PartitionReader> chosen;
-        std::shared_ptr<Instance> instance;
         {
             const std::lock_guard lock(mutex_);
             auto best = idle_.end();
@@ -289,19 +304,25 @@ private:
         }
         for (auto& one : ended) end(std::move(one));
         if (chosen) return chosen;
-        {
-            const std::lock_guard lock(mutex_);
-            for (const auto& candidate : clients_) {
-                if (candidate->reads.contains(of)) continue;
-                if (!instance || candidate->reads.size() < instance->reads.size()) instance = candidate;
-            }
-            if (!instance || (!instance->reads.empty() && clients_.size() < instances_)) {
-                instance = clients_.emplace_back(makeInstance());
-                counters_.consumerInstances.store(static_cast<int>(clients_.size()));
-            }
-            instance->reads.insert(of);
-        }
+        std::unique_lock lock(mutex_);
+        std::shared_ptr<Instance> instance = instanceFor(of);
+        lock.unlock();
         return std::make_unique<PartitionReader>(std::move(instance), of);
+    }
+
+    /// The client that reads a partition from now on. Called with the lock.
+    std::shared_ptr<Instance> instanceFor(const TopicPartition& of) {
+        std::shared_ptr<Instance> instance;
+        for (const auto& candidate : clients_) {
+            if (candidate->reads.contains(of)) continue;
+            if (!instance || candidate->reads.size() < instance->reads.size()) instance = candidate;
+        }
+        if (!instance || (!instance->reads.empty() && clients_.size() < instances_)) {
+            instance = clients_.emplace_back(makeInstance());
+            counters_.consumerInstances.store(static_cast<int>(clients_.size()));
+        }
+        instance->reads.insert(of);
+        return instance;
     }
 
     /// Its partitions get their share of the memory for records that are fetched ahead. Called with the lock.
@@ -316,7 +337,8 @@ private:
             1024 * setting("queued.max.messages.kbytes", std::clamp<std::size_t>(share / 1024, 256, 2'000'000));
         instance->prefetchMessages =
             setting("queued.min.messages", std::max<std::size_t>(1'000'000 / partitions_, 1'000));
-        setting("fetch.message.max.bytes", std::clamp<std::size_t>(share / 4, 65'536, 4'194'304));
+        // An answer of the broker ends within a batch of the producer's, which is fetched again: large ones waste less.
+        setting("fetch.message.max.bytes", std::clamp<std::size_t>(share / 2, 65'536, 8'388'608));
         instance->client = makeClient(RD_KAFKA_CONSUMER, makeConf(params, Role::kReader));
         return instance;
     }
@@ -357,7 +379,7 @@ private:
 
     const int64_t pollTime_;
     const Params params_;
-    const std::size_t instances_;
+    const std::size_t instances_;  // twice the threads: one decodes while another waits for the broker's answer
     const std::size_t capacity_;
     const int64_t prefetchBytes_;
     const std::string deadLetterTopic_;
@@ -491,8 +513,8 @@ HeaderViews headersOf(const void* message) {
     return all;
 }
 
-std::shared_ptr<RecordSource> makeRecordSource(const Params& params, const SparkConf& conf, int instances) {
-    return std::make_shared<Source>(params, conf, instances);
+std::shared_ptr<RecordSource> makeRecordSource(const Params& params, const SparkConf& conf, int threads) {
+    return std::make_shared<Source>(params, conf, threads);
 }
 
 const std::vector<OffsetRange>& rangesOf(const RddBase& rdd) {

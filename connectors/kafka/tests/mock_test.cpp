@@ -159,6 +159,28 @@ TEST_F(KafkaMock, OneBigPartitionIsReadByIdleCoresToo) {
     for (std::size_t i = 0; i < offsets.size(); ++i) ASSERT_EQ(offsets[i], static_cast<int64_t>(i));
 }
 
+TEST_F(KafkaMock, TheNextPartitionsAreFetchedWhileTheFirstOneIsRead) {
+    cluster.createTopic("t", 3);
+    for (int partition = 0; partition < 3; ++partition) write("t", partition, partition * 10, 10);
+    auto ssc = dstream::testkit::makeContext(Seconds(10));
+    const auto stream = assign(ssc, 3);
+    std::vector<std::string> firstOnes;
+    std::vector<int64_t> begun;
+    stream.foreachRDD([&](const auto& rdd) {
+        for (const Record& record : rdd.take(1)) firstOnes.push_back(record.value());  // a job of the first partition
+        begun.push_back(stream.metrics().repositions);
+    });
+    const auto seen = values(stream);
+    ssc.start();
+    dstream::testkit::manualClock(ssc).advance(Seconds(10));
+    EXPECT_THAT(firstOnes, ElementsAre("0"));
+    EXPECT_THAT(begun, ElementsAre(3));
+    EXPECT_EQ(seen.batch(Time(10000)).size(), 30U);
+    EXPECT_EQ(stream.metrics().repositions, 4);  // the first partition was left before its end
+    EXPECT_EQ(stream.metrics().consumerInstances, 3);
+    ssc.stop();
+}
+
 TEST_F(KafkaMock, CommittedOffsetsAreWhereTheNextProgramBegins) {
     cluster.createTopic("t", 1);
     write("t", 0, 0, 10);

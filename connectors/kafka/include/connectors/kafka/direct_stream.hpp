@@ -77,14 +77,17 @@ public:
     virtual ~RecordSource() = default;
     /// How many partitions are read side by side: they share the memory for what is fetched ahead.
     virtual void expectPartitions(std::size_t count) = 0;
+    /// A task opens the first of these ranges now, the tasks after it the others: as many of them as there are clients
+    /// are fetched ahead, unless their partitions are read already.
+    virtual void prepare(std::span<const OffsetRange> ranges) = 0;
     /// @param goesOn  the next range of the partition will begin where this one ends, so it may be fetched ahead
     virtual std::unique_ptr<RangeReader> open(const OffsetRange& range, bool goesOn, TaskContext& context) = 0;
     /// Deals with a record that did not decode as `dstream.kafka.onUndecodable` says.
     virtual void undecodable(const TopicPartition& of, const RawRecord& record, std::exception_ptr error) = 0;
     virtual const ReadCounters& counters() const = 0;
 };
-/// @param instances  how many clients share the partitions
-std::shared_ptr<RecordSource> makeRecordSource(const Params& params, const SparkConf& conf, int instances);
+/// @param threads  that compute; up to twice as many clients share the partitions
+std::shared_ptr<RecordSource> makeRecordSource(const Params& params, const SparkConf& conf, int threads);
 
 /// An RDD that is made of offset ranges.
 class RangesHolder {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -93,7 +94,9 @@ private:
     }
     CursorPtr<Record> doCompute(int partition, TaskContext& context) const override {
         checkReadable();
-        return read(offsetRanges()[static_cast<std::size_t>(partition)], true, context);
+        const auto soon = std::span(offsetRanges()).subspan(static_cast<std::size_t>(partition));
+        source_->prepare(soon);
+        return read(soon.front(), true, context);
     }
     int doSplitCount(int partition) const override {
         return failure_.empty() ? splits_[static_cast<std::size_t>(partition)] : 1;
