@@ -56,6 +56,20 @@ TEST_F(FailpointTest, KillsTheProcessAtTheGivenHitOfAnyName) {
         testing::KilledBySignal(SIGKILL), "still here$");
 }
 
+TEST_F(FailpointTest, KillsTheProcessAtTheGivenHitOfItsName) {
+    EXPECT_EXIT(
+        {
+            setFailpoints(parseFailpoints(nullptr, "test.b:KILL:2", nullptr));
+            DSTREAM_FAILPOINT("test.b");
+            DSTREAM_FAILPOINT("test.a");
+            DSTREAM_FAILPOINT("test.a");
+            std::fprintf(stderr, "still here");
+            DSTREAM_FAILPOINT("test.b");
+            std::fprintf(stderr, "never here");
+        },
+        testing::KilledBySignal(SIGKILL), "still here$");
+}
+
 TEST_F(FailpointTest, ListsTheNamesAtExit) {
     EXPECT_EXIT(
         {
