@@ -92,9 +92,18 @@ void JobGenerator::replay(const StreamingCheckpoint& recovered, Time time) {
     core_.graph.forgetRdds();
 }
 
+void JobGenerator::finishBatches() {
+    stopTicksGracefully(std::chrono::steady_clock::now() + core_.gracefulStopTimeout);
+    endTicks(true);
+    awaitIdle();
+}
+
 void JobGenerator::stop(bool graceful) {
-    if (graceful) stopTicksGracefully(std::chrono::steady_clock::now() + core_.gracefulStopTimeout);
-    endTicks(graceful);
+    if (graceful) {
+        awaitIdle();  // for what the last jobs have posted
+    } else {
+        endTicks(false);
+    }
     core_.graph.stopInputs();
     {
         std::unique_lock lock(mutex_);
@@ -104,6 +113,16 @@ void JobGenerator::stop(bool graceful) {
     }
     settledChanged_.notify_all();
     if (loop_.joinable()) endLoop();
+}
+
+void JobGenerator::awaitIdle() {
+    std::unique_lock lock(mutex_);
+    ticksEnd_ = true;
+    const auto idle = [&] { return !looping_ || (!nextTick_ && !busy_ && events_.empty()); };
+    for (int64_t before = -1; before != eventsDone_ && !idle();) {
+        before = eventsDone_;
+        settledChanged_.wait_for(lock, core_.stopTimeout, [&] { return idle() || eventsDone_ != before; });
+    }
 }
 
 void JobGenerator::endLoop() {

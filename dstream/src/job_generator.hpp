@@ -39,8 +39,10 @@ public:
     /// Sets the streams' times, starts the inputs and the ticks. On a recovered context the batches that were pending
     /// or missed are made first, and the ticks stay on the grid of the first start.
     void start();
-    /// Graceful: waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are
-    /// done.
+    /// Waits, within `spark.streaming.gracefulStopTimeout`, until received data is in batches and these are done. No
+    /// batch is generated any more then, but those that are queued still end as always.
+    void finishBatches();
+    /// Stops the inputs and the loop. Graceful: after `finishBatches` and the last job.
     void stop(bool graceful);
 
     /// Makes the jobs of one past batch from a checkpoint and runs them here, before any start.
@@ -87,6 +89,8 @@ private:
     void openReceiverLogs();
     void stopTicksGracefully(std::chrono::steady_clock::time_point deadline);
     void endTicks(bool withThoseDue);
+    /// Waits until no tick is due and no event is left, or no event ends for as long as a stop waits.
+    void awaitIdle();
     void endLoop();
 
     StreamingCore& core_;

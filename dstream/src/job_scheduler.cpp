@@ -50,7 +50,10 @@ void JobScheduler::submit(Time time, std::vector<Job> jobs, std::map<int, Stream
     set->jobs = std::move(jobs);
     {
         std::lock_guard lock(mutex_);
-        if (!accepting_) return;
+        if (!accepting_) {
+            failedTimes_.insert(time);  // stays pending
+            return;
+        }
         const bool startsNow = queue_.empty() && static_cast<std::size_t>(running_) < threads_.size();
         jobSets_[time] = set;
         for (std::size_t i = 0; i < set->jobs.size(); ++i) queue_.push_back({set, i});

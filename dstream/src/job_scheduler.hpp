@@ -30,9 +30,10 @@ public:
     explicit JobScheduler(StreamingCore& core) : core_(core) {}
 
     void start();
-    /// Queues a batch. A batch without jobs is not announced and is settled at once.
     /// Keeps a batch without jobs among the pending ones.
     void addFailed(Time time);
+    /// Queues a batch. A batch without jobs is not announced and is settled at once; one that comes after `stop` stays
+    /// pending.
     void submit(Time time, std::vector<Job> jobs, std::map<int, StreamInputInfo> inputInfo);
     /// Runs a job on the calling thread, unannounced.
     /// @throws SparkException  naming the job, with what it threw nested

@@ -289,11 +289,16 @@ void StreamingCore::stop(bool stopSparkContext, bool graceful) {
 
 void StreamingCore::stopServices(bool graceful) {
     attempt("receivers", [&] { receiverTracker.stop(graceful); });
+    // The inputs are told of the end of each batch that is queued, and serve its jobs, before they are stopped.
+    if (graceful) {
+        attempt("batches", [&] { jobGenerator.finishBatches(); });
+        attempt("job scheduler", [&] { jobScheduler.stop(true); });
+    }
     attempt("job generator", [&] { jobGenerator.stop(graceful); });
     attempt("checkpoint writer", [&] {
         if (checkpoints) checkpoints->stop();
     });
-    attempt("job scheduler", [&] { jobScheduler.stop(graceful); });
+    if (!graceful) attempt("job scheduler", [&] { jobScheduler.stop(false); });
     attempt("write-ahead logs", [&] { receiverTracker.closeLogs(); });
     attempt("listener bus", [&] { listenerBus.stop(); });
 }

@@ -1,5 +1,6 @@
 #include "dstream/stream_test.hpp"
 #include "rdd/clock.hpp"
+#include "streaming_core.hpp"
 #include "support/loopback.hpp"
 
 #include <fcntl.h>
@@ -108,6 +109,48 @@ TEST_F(QueueStreamTest, AnInputOfOnesOwnIsStartedEvaluatedAndStopped) {
     ssc.stop();
     EXPECT_TRUE(Countdown::stopped);
     EXPECT_THAT(output.batch(Time(2000)), ElementsAre(9));
+}
+
+/// Writes down which batches have ended, and its stop.
+class Diary : public InputDStreamNode<int> {
+public:
+    Diary(const StreamingContext& ssc, std::vector<std::string>& entries)
+        : InputDStreamNode(ssc, "Diary"), entries_(entries) {}
+    void stop() override { add("stop"); }
+    void batchEnded(Time time, bool) override { add(std::to_string(time.milliseconds())); }
+
+private:
+    std::optional<RDD<int>> compute(Time) override { return context().sparkContext().parallelize(std::vector{1}); }
+    void add(std::string entry) {
+        const std::lock_guard lock(mutex_);
+        entries_.push_back(std::move(entry));
+    }
+
+    std::mutex mutex_;
+    std::vector<std::string>& entries_;
+};
+
+TEST_F(QueueStreamTest, AGracefulStopStopsAnInputAfterTheBatchesThatWereQueuedWhenItsTimeWasUp) {
+    Signal timeUp, begun, go;
+    setLogSink([&](LogLevel, std::string_view, std::string_view text) {
+        if (text.find("graceful stop took longer") != std::string_view::npos) timeUp.notify();
+    });
+    auto ssc = makeContext(Seconds(1), SparkConf().set("spark.streaming.gracefulStopTimeout", "1ms"));
+    std::vector<std::string> entries;  // whole once the context has stopped
+    auto input = makeInputStream<Diary>(ssc, entries);
+    input.foreachRDD([&](const RDD<int>&) {
+        begun.notify();
+        go.waitFor();
+    });
+    ssc.start();
+    dynamic_cast<ManualClock&>(*ssc.owner()->core()->clock).setTime(3000);
+    EXPECT_TRUE(begun.waitFor());
+    std::jthread stopper([&] { ssc.stop(true, true); });
+    EXPECT_TRUE(timeUp.waitFor());
+    go.notify();
+    stopper.join();
+    setLogSink({});
+    EXPECT_THAT(entries, ElementsAre("1000", "2000", "3000", "stop"));
 }
 
 class FileStreamTest : public StreamTest {
