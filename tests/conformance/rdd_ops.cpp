@@ -209,9 +209,15 @@ Values saveAsTextFile(const ActionCall& call) {
     return listFiles(target);
 }
 
+/// The name of the RDDs that turn one form of AnyRdd into the other.
+constexpr const char* kOtherForm = "the other form";
+
 int64_t depth(const std::vector<dstream::DependencyPtr>& dependencies) {
     int64_t deepest = 0;
-    for (const auto& dependency : dependencies) deepest = std::max(deepest, depth(*dependency->rdd().lineage()));
+    for (const auto& dependency : dependencies) {
+        const RddBase& rdd = dependency->rdd();
+        deepest = std::max(deepest, depth(*rdd.lineage()) - (rdd.name() == kOtherForm ? 1 : 0));
+    }
     return deepest + 1;
 }
 
@@ -223,11 +229,11 @@ Values lineageDepth(const ActionCall& call) {
 
 RDD<Value> AnyRdd::values() const {
     if (values_) return values_;
-    return pairs_.map([](const Pair& pair) { return fromPair(pair); });
+    return RDD<Value>(pairs_.map([](const Pair& pair) { return fromPair(pair); })).setName(kOtherForm);
 }
 RDD<Pair> AnyRdd::pairs() const {
     if (pairs_) return pairs_;
-    return values_.map([](const Value& value) { return toPair(value); });
+    return RDD<Pair>(values_.map([](const Value& value) { return toPair(value); })).setName(kOtherForm);
 }
 
 const AnyRdd& named(const NamedRdds& names, const std::string& name) {
