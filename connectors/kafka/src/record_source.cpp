@@ -181,6 +181,10 @@ public:
             require(choice == "fail",
                     "dstream.kafka.onUndecodable must be fail, skip or deadLetter: \"" + choice + "\"");
         }
+        // Where offsets without a record are to be expected, only reading tells.
+        countsByOffsets_ = onUndecodable_ == OnUndecodable::kFail &&
+                           settingOf(params_, "isolation.level") != "read_committed" &&
+                           !conf.getBoolean("spark.streaming.kafka.allowNonConsecutiveOffsets", false);
         for (const char* key : {"spark.streaming.kafka.consumer.cache.initialCapacity",
                                 "spark.streaming.kafka.consumer.cache.loadFactor"}) {
             if (conf.contains(key)) logMessage(LogLevel::kInfo, kLog, std::string(key) + " has no effect");
@@ -233,6 +237,7 @@ public:
         if (onUndecodable_ == OnUndecodable::kDeadLetter) sendDeadLetter(of, record, describeException(error));
     }
     const ReadCounters& counters() const override { return counters_; }
+    bool countsByOffsets() const override { return countsByOffsets_; }
 
     /// Waits until the dead letters are safe.
     void flushDeadLetters() {
@@ -384,6 +389,7 @@ private:
     const int64_t prefetchBytes_;
     const std::string deadLetterTopic_;
     OnUndecodable onUndecodable_ = OnUndecodable::kFail;
+    bool countsByOffsets_ = false;
     ReadCounters counters_;
     std::atomic<int64_t> lostLetters_{0};
 

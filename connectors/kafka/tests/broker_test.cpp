@@ -235,7 +235,7 @@ TEST_F(BrokerStream, CredentialsAndCertificatesAreCheckedAndNeverShown) {
         const Params right = secured.saslParams(secret, encrypted);
         const auto rdd = KafkaUtils::createRDD<std::string, std::string>(
             sc, right, {OffsetRange::create("t", 0, 0, 10)}, LocationStrategies::PreferConsistent);
-        EXPECT_EQ(rdd.count(), 10);
+        EXPECT_EQ(rdd.collect().size(), 10U);
         EXPECT_THAT(describe(right), AllOf(HasSubstr("sasl.username=reader"), Not(HasSubstr(secret))));
 
         const testsupport::CapturedLog log;

@@ -242,8 +242,8 @@ TEST_F(KafkaMock, Row28_AnOffsetOutOfRangeFailsTheBatchAndNamesWhatThereIs) {
     SparkContext sc(conf);
     const auto rdd = KafkaUtils::createRDD<std::string_view, std::string_view>(
         sc, params(), {OffsetRange::create("t", 0, 1000, 1010)}, LocationStrategies::PreferConsistent);
-    EXPECT_THAT(errorOf([&] { rdd.count(); }), AllOf(HasSubstr("offset out of range"), HasSubstr("topic: 't'"),
-                                                     HasSubstr("[1000 -> 1010]"), HasSubstr("offsets 0 to 10")));
+    EXPECT_THAT(errorOf([&] { rdd.collect(); }), AllOf(HasSubstr("offset out of range"), HasSubstr("topic: 't'"),
+                                                       HasSubstr("[1000 -> 1010]"), HasSubstr("offsets 0 to 10")));
 }
 
 TEST_F(KafkaMock, Row28_RecordsThatTheTopicNoLongerKeepsAreReportedAsLost) {
@@ -254,7 +254,7 @@ TEST_F(KafkaMock, Row28_RecordsThatTheTopicNoLongerKeepsAreReportedAsLost) {
     ASSERT_GT(ranges[0].fromOffset, 0);
     const auto rdd = KafkaUtils::createRDD<std::string_view, std::string_view>(
         sc, params(), {OffsetRange::create("t", 0, 0, 120)}, LocationStrategies::PreferConsistent);
-    EXPECT_THAT(errorOf([&] { rdd.count(); }),
+    EXPECT_THAT(errorOf([&] { rdd.collect(); }),
                 HasSubstr("; " + std::to_string(ranges[0].fromOffset) + " records of it are lost"));
 }
 
@@ -305,7 +305,8 @@ TEST_F(KafkaMock, UndecodableRecordsFailTheBatchUnlessToldOtherwise) {
         SparkContext sc(
             SparkConf(conf).set("dstream.kafka.onUndecodable", choice).set("dstream.kafka.deadLetterTopic", "bad"));
         return KafkaUtils::createRDD<std::string, int64_t>(sc, params(), ranges, LocationStrategies::PreferConsistent)
-            .count();
+            .collect()
+            .size();
     };
     EXPECT_THAT(errorOf([&] { read("fail"); }),
                 AllOf(HasSubstr("record 5 of t-0 does not decode"), HasSubstr("expected 8 bytes")));

@@ -298,6 +298,32 @@ TEST(KafkaSplits, ManyRecordsInFewPartitionsAreSeveralTasks) {
     EXPECT_EQ(detail::splitOf(ranges[0], 3, 4).untilOffset, 1'000'000);
 }
 
+TEST(KafkaRanges, CountTheRecordsWithoutReadingUnlessGapsAreToBeExpected) {
+    const std::vector<OffsetRange> ranges{OffsetRange::create("t", 0, 3, 3), OffsetRange::create("t", 1, 0, 10)};
+    const auto check = [&](const Params& more, const SparkConf& conf, const auto& use) {
+        SparkContext sc(SparkConf(conf).setAppName("ranges").setMaster("local[1]"));
+        Params params{{"bootstrap.servers", "127.0.0.1:1"}};  // nobody listens there
+        params.insert(more.begin(), more.end());
+        use(KafkaUtils::createRDD<std::string, std::string>(sc, params, ranges, LocationStrategies::PreferConsistent));
+    };
+    const auto known = [](const auto& rdd) {
+        EXPECT_EQ(rdd.count(), 10);
+        EXPECT_FALSE(rdd.isEmpty());
+        EXPECT_EQ(rdd.countApprox(1).getFinalValue(), (BoundedDouble{10, 1, 10, 10}));
+    };
+    const auto read = [](const auto& rdd) {
+        EXPECT_THAT(errorOf([&] { rdd.count(); }), HasSubstr("Kafka gave no record"));
+        EXPECT_THAT(errorOf([&] { rdd.isEmpty(); }), HasSubstr("Kafka gave no record"));
+        EXPECT_THAT(errorOf([&] { rdd.map([](const auto& record) { return record.value(); }).count(); }),
+                    HasSubstr("Kafka gave no record"));
+    };
+    const SparkConf soon = SparkConf().set("spark.streaming.kafka.consumer.poll.ms", "1ms");
+    check({}, SparkConf(), known);
+    check({{"isolation.level", "read_committed"}}, soon, read);
+    check({}, SparkConf(soon).set("spark.streaming.kafka.allowNonConsecutiveOffsets", "true"), read);
+    check({}, SparkConf(soon).set("dstream.kafka.onUndecodable", "skip"), read);
+}
+
 TEST(KafkaRanges, AreThoseOfAnRddStraightFromKafkaOnly) {
     SparkContext sc(SparkConf().setAppName("ranges").setMaster("local[1]"));
     const Params params{{"bootstrap.servers", "127.0.0.1:1"}};

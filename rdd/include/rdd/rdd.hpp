@@ -414,6 +414,7 @@ public:
             [less](const Owned<T>& a, const Owned<T>& b) -> const Owned<T>& { return less(b, a) ? b : a; }, where);
     }
     bool isEmpty(Where where = Where::current()) const {
+        if (const auto known = this->node()->knownCount()) return *known == 0;
         return getNumPartitions() == 0 || detail::take<T>(this->node(), 1, "isEmpty", where).empty();
     }
     /// A directory of `part-NNNNN`, one line per element in text form, and `_SUCCESS`. `codec` "gzip" compresses.

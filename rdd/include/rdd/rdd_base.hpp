@@ -112,6 +112,9 @@ public:
     std::optional<Partitioner> partitioner() const { return partitioner_; }
     std::vector<std::string> preferredLocations(int partition) const { return doPreferredLocations(partition); }
 
+    /// How many elements it has, when that is known without computing them: for count, countApprox and isEmpty.
+    virtual std::optional<int64_t> knownCount() const { return std::nullopt; }
+
     StorageLevel storageLevel() const;
     /// @throws UnsupportedOperationException  when another level is set already
     void persist(StorageLevel level);

@@ -257,6 +257,7 @@ int64_t countPartition(const PlanT& plan, TaskContext& context) {
 
 template <class PlanT>
 int64_t count(const PlanT& plan, Where where) {
+    if (const auto known = plan.node->knownCount()) return *known;
     const auto counts =
         runOnAll(plan, "count", where, [plan](TaskContext& context) { return countPartition(plan, context); });
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
@@ -1251,6 +1252,10 @@ struct MomentsEvaluator {
 template <class PlanT>
 PartialResult<BoundedDouble> countApprox(const PlanT& plan, int64_t timeoutMs, double confidence, Where where) {
     checkConfidence(confidence);
+    if (const auto known = plan.node->knownCount()) {
+        const auto exact = static_cast<double>(*known);
+        return {BoundedDouble{exact, 1.0, exact, exact}, true};
+    }
     return runApproximately<BoundedDouble>(plan, "countApprox", timeoutMs, where, CountEvaluator{confidence},
                                            [plan](TaskContext& context) { return countPartition(plan, context); });
 }

@@ -85,6 +85,8 @@ public:
     /// Deals with a record that did not decode as `dstream.kafka.onUndecodable` says.
     virtual void undecodable(const TopicPartition& of, const RawRecord& record, std::exception_ptr error) = 0;
     virtual const ReadCounters& counters() const = 0;
+    /// True when every offset of a range may be taken for a record without reading it.
+    virtual bool countsByOffsets() const = 0;
 };
 /// @param threads  that compute; up to twice as many clients share the partitions
 std::shared_ptr<RecordSource> makeRecordSource(const Params& params, const SparkConf& conf, int threads);

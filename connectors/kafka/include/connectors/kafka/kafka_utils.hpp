@@ -86,6 +86,12 @@ public:
         source_->expectPartitions(offsetRanges().size());
     }
     const char* className() const override { return "KafkaRDD"; }
+    std::optional<int64_t> knownCount() const override {
+        if (!failure_.empty() || !source_->countsByOffsets()) return std::nullopt;
+        int64_t count = 0;
+        for (const OffsetRange& range : offsetRanges()) count += range.count();
+        return count;
+    }
 
 private:
     int doNumPartitions() const override {
