@@ -35,6 +35,12 @@ struct Spec {
     std::string name;
 };
 
+/// `v`, as an int or a double as `x` is when it is the same number.
+Value likeness(const Value& v, const Value& x) {
+    if (v.isNumber() && x.isNumber() && v.kind() != x.kind() && v.real() == x.real()) return x;
+    return v;
+}
+
 template <class F>
 using Table = std::map<std::string, std::function<F(const Spec&)>>;
 
@@ -201,9 +207,9 @@ Unary unary(const json& written) {
         {"nonempty", constant([](const Value& x) {
              return Value(x.kind() == Value::Kind::kText ? !x.text().empty() : !x.items().empty());
          })},
-        {"gt", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x > v); }; }},
-        {"lt", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x < v); }; }},
-        {"eq", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x == v); }; }},
+        {"gt", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x > likeness(v, x)); }; }},
+        {"lt", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x < likeness(v, x)); }; }},
+        {"eq", [](const Spec& s) { return [v = s.value()](const Value& x) { return Value(x == likeness(v, x)); }; }},
         {"not",
          [](const Spec& s) { return [f = unary(s.argument(1))](const Value& x) { return Value(!f(x).boolean()); }; }},
         {"always", constant([](const Value&) { return Value(true); })},
@@ -217,7 +223,7 @@ Unary unary(const json& written) {
         {"fail_on",
          [](const Spec& s) {
              return [v = s.value()](const Value& x) {
-                 if (x == v) throw UserFunctionError("fail_on " + v.notation());
+                 if (x == likeness(v, x)) throw UserFunctionError("fail_on " + v.notation());
                  return x;
              };
          }},

@@ -17,8 +17,9 @@ std::string nameOf(const json& function) {
     return function.is_array() ? function.at(0) : function;
 }
 
-/// True when `function` is one of `names`, or a sequence of such.
+/// True when `function` is one of `names`, or a sequence of such, and makes no double of an int.
 bool isOneOf(const json& function, const Names& names) {
+    if (function.is_array() && function.size() == 2 && function[1].is_number_float()) return false;
     if (nameOf(function) != "seq") return names.contains(nameOf(function));
     return std::all_of(function.begin() + 1, function.end(), [&](const json& step) { return isOneOf(step, names); });
 }
