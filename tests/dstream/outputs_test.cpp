@@ -69,6 +69,19 @@ TEST_F(OutputTest, SaveAsTextFilesWritesADirectoryPerBatchEmptyOnesToo) {
     EXPECT_THAT(lines("pairs-4000"), ElementsAre("(d,1.0)"));
 }
 
+TEST_F(OutputTest, ANegativeCountPrintsThatThereIsMoreAndNoElement) {
+    auto ssc = makeContext();
+    auto numbers = testkit::batches<int>(ssc, {{1, 2}, {}});
+    numbers.print(-1);
+    ssc.start();
+    ::testing::internal::CaptureStdout();
+    testkit::manualClock(ssc).advance(Seconds(2));
+    ssc.stop();
+    const std::string rule = std::string(43, '-') + "\n";
+    EXPECT_EQ(::testing::internal::GetCapturedStdout(),
+              rule + "Time: 1000 ms\n" + rule + "...\n\n" + rule + "Time: 2000 ms\n" + rule + "...\n\n");
+}
+
 TEST_F(OutputTest, AnEmptyPrefixGivesTheTimeAlone) {
     const std::filesystem::path before = std::filesystem::current_path();
     std::filesystem::current_path(directory.path());

@@ -291,6 +291,13 @@ TEST_F(SparkContextTest, TheOtherNamesOfOperatorsDoTheSame) {
                 UnorderedElementsAre(Pair(1, 40), Pair(2, 20)));
     EXPECT_EQ(pairs.groupWith(pairs).count(), 2);
     EXPECT_EQ(pairs.groupWith(pairs, pairs, pairs).count(), 2);
+    const auto here = std::source_location::current();
+    for (const unsigned line :
+         {pairs.groupWith(pairs).node()->callSite().line, pairs.groupWith(pairs, pairs).node()->callSite().line,
+          pairs.groupWith(pairs, pairs, pairs).node()->callSite().line}) {
+        EXPECT_GT(line, here.line());
+        EXPECT_LE(line, here.line() + 3) << "the call site is the line of the program";
+    }
     const auto values = sc.parallelize(std::vector{1.0, 2.0, 3.0, 4.0}, 2);
     EXPECT_DOUBLE_EQ(values.popVariance(), 1.25);
     EXPECT_DOUBLE_EQ(values.popStdev(), std::sqrt(1.25));
@@ -373,6 +380,11 @@ TEST_F(SparkContextTest, ANegativeCountOfOrderedElementsIsAnError) {
     EXPECT_THROW(rdd.takeOrdered(-1), IllegalArgumentException);
     EXPECT_THROW(rdd.top(-1), IllegalArgumentException);
     EXPECT_THAT(sc.emptyRDD<int>().top(-1), IsEmpty());
+    // As in the reference, a partition without elements does not look at the count.
+    const auto nothing = sc.parallelize(std::vector<int>{}, 2);
+    EXPECT_THAT(nothing.top(-1), IsEmpty());
+    EXPECT_THAT(nothing.takeOrdered(-1), IsEmpty());
+    EXPECT_THROW(sc.fromPartitions(std::vector<std::vector<int>>{{}, {1}}).top(-1), IllegalArgumentException);
     EXPECT_THAT(rdd.take(-1), IsEmpty());
 }
 

@@ -17,8 +17,8 @@ void printBatch(Time time, const std::vector<std::string>& records, bool more);
 /// Writes the first `num` elements of a batch, and whether there are more.
 template <class T>
 void printFirst(const RDD<T>& rdd, int num, Time time, std::source_location where) {
-    auto first = rdd.take(num + 1, where);
-    const bool more = first.size() > static_cast<std::size_t>(std::max(num, 0));
+    auto first = rdd.take(num == std::numeric_limits<int>::max() ? num : num + 1, where);
+    const bool more = static_cast<int64_t>(first.size()) > num;
     if (more) first.resize(static_cast<std::size_t>(std::max(num, 0)));
     std::vector<std::string> records;
     records.reserve(first.size());

@@ -162,9 +162,18 @@ public:
                  Where where = Where::current()) const requires PairLike<T> {
         return detail::cogroup(partitions, where, self().plan(), a.plan(), b.plan(), c.plan());
     }
-    template <class... Others>
-    auto groupWith(const Others&... others) const requires PairLike<T> {
-        return detail::cogroup(PartitionChoice{}, Where::current(), self().plan(), others.plan()...);
+    template <class W>
+    auto groupWith(const With<W>& other, Where where = Where::current()) const requires PairLike<T> {
+        return cogroup(other, {}, where);
+    }
+    template <class W1, class W2>
+    auto groupWith(const With<W1>& a, const With<W2>& b, Where where = Where::current()) const requires PairLike<T> {
+        return cogroup(a, b, {}, where);
+    }
+    template <class W1, class W2, class W3>
+    auto groupWith(const With<W1>& a, const With<W2>& b, const With<W3>& c,
+                   Where where = Where::current()) const requires PairLike<T> {
+        return cogroup(a, b, c, {}, where);
     }
     /// Pairs whose key is not in `other`.
     template <class W>

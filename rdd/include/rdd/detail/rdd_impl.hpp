@@ -477,6 +477,7 @@ auto takeOrdered(const PlanT& plan, int n, Compare less, const char* action, Whe
     using O = Owned<typename PlanT::T>;
     std::vector<O> result;
     if (n == 0 || plan.node->numPartitions() == 0) return result;
+    if (n < 0 && take<typename PlanT::T>(plan.node, 1, action, where).empty()) return result;
     checkTakenCount(n, action);
     const auto wanted = static_cast<std::size_t>(n);
     auto parts = runOnAll(plan, action, where, [plan, wanted, less](TaskContext& context) {
