@@ -3,6 +3,9 @@
 
 namespace dstream::detail {
 
+CommitCoordinator::CommitCoordinator(int numPartitions) : parts_(static_cast<std::size_t>(numPartitions)) {}
+CommitCoordinator::~CommitCoordinator() = default;
+
 void CommitCoordinator::finish(SinkTransactionBase& transaction, const TaskContext& context) {
     DSTREAM_FAILPOINT("sink.before_prepare");
     transaction.prepare();

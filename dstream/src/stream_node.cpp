@@ -1,6 +1,7 @@
 #include "dstream/stream_node.hpp"
 
 #include "dstream/output_ops.hpp"
+#include "dstream/stream.hpp"
 #include "streaming_core.hpp"
 
 #include <algorithm>
@@ -85,3 +86,9 @@ void claimSinkOperation(const StreamingContext& context, const std::string& name
 }
 
 }  // namespace dstream::detail
+
+namespace dstream {
+
+TextDStream::TextDStream(std::shared_ptr<DStreamNodeOf<TextRDD>> node) : Ops(std::move(node)) {}
+
+}  // namespace dstream

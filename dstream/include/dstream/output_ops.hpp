@@ -4,6 +4,9 @@
 #include "dstream/transactional_sink.hpp"
 #include "rdd/to_text.hpp"
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <source_location>
 #include <string>

@@ -73,7 +73,7 @@ class TextDStream : public detail::StreamOps<TextDStream, std::string, DStream<s
     using Ops = detail::StreamOps<TextDStream, std::string, DStream<std::string>>;
 
 public:
-    explicit TextDStream(std::shared_ptr<DStreamNodeOf<TextRDD>> node) : Ops(std::move(node)) {}
+    explicit TextDStream(std::shared_ptr<DStreamNodeOf<TextRDD>> node);
 
     /// The input stream's number in its context, from 0.
     int id() const { return node()->input()->id(); }

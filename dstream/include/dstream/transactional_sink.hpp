@@ -92,7 +92,8 @@ namespace detail {
 /// Lets one attempt at each partition commit: a second one waits for what becomes of the first. Thread-safe.
 class CommitCoordinator {
 public:
-    explicit CommitCoordinator(int numPartitions) : parts_(static_cast<std::size_t>(numPartitions)) {}
+    explicit CommitCoordinator(int numPartitions);
+    ~CommitCoordinator();
 
     /// Prepares the transaction and commits it, or aborts it when another attempt has committed.
     /// @throws TaskCancelled  when the task is cancelled while another attempt commits

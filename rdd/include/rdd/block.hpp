@@ -90,8 +90,8 @@ private:
 class TextBlock final : public Block {
 public:
     /// @param lineEnds  offsets behind each line's terminator, rising; the last one is the size of `bytes`
-    TextBlock(std::string bytes, std::vector<uint32_t> lineEnds)
-        : bytes_(std::move(bytes)), lineEnds_(std::move(lineEnds)) {}
+    TextBlock(std::string bytes, std::vector<uint32_t> lineEnds);
+    ~TextBlock() override;
 
     size_t numLines() const { return lineEnds_.size(); }
     /// Line `index` without its terminator; valid as long as the block.
@@ -166,8 +166,8 @@ private:
 /// Keeps bytes that somebody has serialised before; only a codec knows the records in it.
 class BytesBlock final : public Block {
 public:
-    explicit BytesBlock(std::string bytes, std::optional<int64_t> numRecords = std::nullopt)
-        : bytes_(std::move(bytes)), numRecords_(numRecords) {}
+    explicit BytesBlock(std::string bytes, std::optional<int64_t> numRecords = std::nullopt);
+    ~BytesBlock() override;
 
     std::string_view bytes() const { return bytes_; }
     size_t sizeBytes() const override { return bytes_.capacity(); }

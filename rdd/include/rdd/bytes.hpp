@@ -30,18 +30,8 @@ public:
     ByteWriter() = default;
     /// Begins in memory of the caller, which must outlive the writer; goes on in its own when that is full.
     explicit ByteWriter(std::span<std::byte> room) : place_(room.data()), capacity_(room.size()) {}
-    ByteWriter(ByteWriter&& that) noexcept
-        : buffer_(std::move(that.buffer_)),
-          place_(std::exchange(that.place_, nullptr)),
-          capacity_(std::exchange(that.capacity_, 0)),
-          size_(std::exchange(that.size_, 0)) {}
-    ByteWriter& operator=(ByteWriter&& that) noexcept {
-        buffer_ = std::move(that.buffer_);
-        place_ = std::exchange(that.place_, nullptr);
-        capacity_ = std::exchange(that.capacity_, 0);
-        size_ = std::exchange(that.size_, 0);
-        return *this;
-    }
+    ByteWriter(ByteWriter&& that) noexcept;
+    ByteWriter& operator=(ByteWriter&& that) noexcept;
 
     void u8(uint8_t value) { put(value); }
     void u16(uint16_t value) { put(value); }

@@ -400,11 +400,13 @@ struct ValueCodec<std::optional<T>> {
             while (!*place) ++place;
             return **place++;
         };
-        writeColumn<T>(writer, std::ranges::count_if(block, [](const auto& value) { return value.has_value(); }), next);
+        writeColumn<T>(writer,
+                       std::count_if(block.begin(), block.end(), [](const auto& value) { return value.has_value(); }),
+                       next);
     }
     static void getColumns(ByteReader& reader, size_t count, std::vector<std::optional<T>>& block) {
         const std::vector<bool> present = readColumn<bool>(reader, count, "flags missing");
-        const size_t values = std::ranges::count(present, true);
+        const size_t values = std::count(present.begin(), present.end(), true);
         std::vector<T> column = readColumn<T>(reader, values, "values missing");
         for (size_t i = 0, next = 0; i < count; ++i) {
             if (present[i]) {

@@ -1,12 +1,12 @@
 #pragma once
 
 #include "rdd/chunk.hpp"
+#include "rdd/detail/range_traits.hpp"
 #include "rdd/exceptions.hpp"
 
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <type_traits>
 #include <utility>
 

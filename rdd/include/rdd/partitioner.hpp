@@ -42,9 +42,8 @@ public:
 /// A copyable handle of an immutable partitioner.
 class Partitioner {
 public:
-    explicit Partitioner(std::shared_ptr<const PartitionerBase> impl) : impl_(std::move(impl)) {
-        if (!impl_) throw IllegalArgumentException("a Partitioner needs an implementation, found a null pointer");
-    }
+    /// @throws IllegalArgumentException  for a null pointer
+    explicit Partitioner(std::shared_ptr<const PartitionerBase> impl);
     int numPartitions() const { return impl_->numPartitions(); }
     const PartitionerBase& impl() const { return *impl_; }
     friend bool operator==(const Partitioner& a, const Partitioner& b) {
@@ -73,9 +72,9 @@ public:
 class PartitionChoice {
 public:
     PartitionChoice() = default;
-    PartitionChoice(int numPartitions) : PartitionChoice(HashPartitioner(numPartitions)) {}  // NOLINT: as ported
-    PartitionChoice(const Partitioner& partitioner) : impl_(partitioner.impl_) {}            // NOLINT: as ported
-    std::optional<Partitioner> partitioner() const { return impl_ ? std::optional(Partitioner(impl_)) : std::nullopt; }
+    PartitionChoice(int numPartitions);                                            // NOLINT: as ported
+    PartitionChoice(const Partitioner& partitioner) : impl_(partitioner.impl_) {}  // NOLINT: as ported
+    std::optional<Partitioner> partitioner() const;
 
 private:
     // Not an optional: g++ 12 takes the ones of default arguments for uninitialised where it has inlined enough.

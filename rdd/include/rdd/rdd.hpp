@@ -384,7 +384,7 @@ public:
     /// @throws EmptyCollectionException  when there is none
     Owned<T> first(Where where = Where::current()) const { return detail::first<T>(this->node(), where); }
     /// The n smallest, ascending by `less`. @throws IllegalArgumentException  when n is negative and there are
-    /// partitions
+    /// elements
     template <class Compare = std::less<Owned<T>>>
     std::vector<Owned<T>> takeOrdered(int n, Compare less = {}, Where where = Where::current()) const {
         return detail::takeOrdered(self().plan(), n, std::move(less), "takeOrdered", where);
@@ -494,7 +494,7 @@ public:
     using Plan = detail::Plan<std::string, std::string_view,
                               detail::FusedStage<detail::IdentityStage<std::string_view>, detail::ToStringStep>>;
     TextRDD() = default;
-    explicit TextRDD(Plan plan) : Ops(plan.node), plan_(std::move(plan)) {}
+    explicit TextRDD(Plan plan);
     /// Lines as a node gives them.
     static TextRDD of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName, CallSite callSite);
     const Plan& plan() const { return plan_; }

@@ -64,8 +64,7 @@ private:
 /// Partition i reads the partitions listed for it.
 class ListDependency final : public Dependency {
 public:
-    ListDependency(std::shared_ptr<RddBase> parent, std::vector<std::vector<int>> lists)
-        : Dependency(std::move(parent)), lists_(std::move(lists)) {}
+    ListDependency(std::shared_ptr<RddBase> parent, std::vector<std::vector<int>> lists);
     void parents(int partition, std::vector<int>& out) const override;
 
 private:

@@ -27,13 +27,13 @@ public:
     SparkConf& setAll(const std::vector<std::pair<std::string, std::string>>& settings);
     SparkConf& remove(std::string_view key);
 
-    bool contains(std::string_view key) const { return settings_.contains(key); }
+    bool contains(std::string_view key) const;
     /// @throws NoSuchElementException  when the key is missing
     std::string get(std::string_view key) const;
     std::string get(std::string_view key, std::string_view defaultValue) const;
     std::optional<std::string> getOption(std::string_view key) const;
     /// Returns all settings, sorted by key.
-    std::vector<std::pair<std::string, std::string>> getAll() const { return {settings_.begin(), settings_.end()}; }
+    std::vector<std::pair<std::string, std::string>> getAll() const;
     /// Returns the settings whose key begins with `prefix`, without the prefix, sorted.
     std::vector<std::pair<std::string, std::string>> getAllWithPrefix(std::string_view prefix) const;
 
@@ -61,7 +61,7 @@ public:
     int64_t getSizeAsGb(std::string_view key) const;
     int64_t getSizeAsGb(std::string_view key, std::string_view defaultValue) const;
 
-    SparkConf clone() const { return *this; }
+    SparkConf clone() const;
     /// Returns one "key=value" line per setting, sorted, secrets redacted.
     std::string toDebugString() const;
 

@@ -190,15 +190,13 @@ public:
     private:
         Properties saved_;
     };
-    [[nodiscard]] PropertiesScope inheritProperties(Properties properties) const {
-        return PropertiesScope(std::move(properties));
-    }
+    [[nodiscard]] PropertiesScope inheritProperties(Properties properties) const;
 
     // ---- settings and information
 
     /// Creates a unique sub-directory below `directory` for RDD checkpoints.
     void setCheckpointDir(const std::string& directory) const;
-    std::optional<std::string> getCheckpointDir() const { return core_->checkpointDirectory(); }
+    std::optional<std::string> getCheckpointDir() const;
     int defaultParallelism() const { return core_->defaultParallelism(); }
     int defaultMinPartitions() const { return std::min(defaultParallelism(), 2); }
     /// Makes a file known by its name to tasks (SparkFiles of the reference). A directory needs `recursive`.
@@ -214,9 +212,9 @@ public:
     std::optional<std::string> uiWebUrl() const;
     bool isLocal() const { return true; }
     bool isStopped() const { return core_->isStopped(); }
-    SparkConf getConf() const { return core_->conf(); }
-    std::string appName() const { return core_->conf().get("spark.app.name"); }
-    std::string master() const { return core_->conf().get("spark.master"); }
+    SparkConf getConf() const;
+    std::string appName() const;
+    std::string master() const;
     void addSparkListener(std::shared_ptr<SparkListener> listener) const;
     void removeSparkListener(const std::shared_ptr<SparkListener>& listener) const;
     /// Blocks until all events posted so far have been delivered.

@@ -1,9 +1,10 @@
 #pragma once
 
+#include "rdd/detail/range_traits.hpp"
+
 #include <concepts>
 #include <cstdint>
 #include <limits>
-#include <ranges>
 #include <string>
 
 namespace dstream {

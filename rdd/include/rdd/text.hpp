@@ -1,16 +1,13 @@
 #pragma once
 
+#include "rdd/detail/range_traits.hpp"
+
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
-#include <ranges>
 #include <string_view>
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 namespace dstream {
 
@@ -20,11 +17,15 @@ namespace detail {
 inline uint64_t spaceMask(const char* text, std::size_t n) {
 #if defined(__SSE2__)
     const auto mask16 = [](const char* at) -> uint64_t {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-        const __m128i space = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(' '));
+        // Vectors of the compiler: the header of the intrinsics costs every program that includes the library.
+        using Unsigned [[gnu::vector_size(16)]] = unsigned char;
+        using Signed [[gnu::vector_size(16)]] = signed char;
+        using Plain [[gnu::vector_size(16)]] = char;
+        Unsigned bytes;
+        std::memcpy(&bytes, at, sizeof bytes);
         // \t \n \v \f \r are 9 to 13: plus 119 they wrap to the lower end of the signed bytes, below -123.
-        const __m128i control = _mm_cmplt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(119)), _mm_set1_epi8(-128 + 5));
-        return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(space, control))));
+        const auto spaces = (bytes == ' ') | (reinterpret_cast<Signed>(bytes + 119) < -128 + 5);
+        return static_cast<uint32_t>(__builtin_ia32_pmovmskb128(reinterpret_cast<Plain>(spaces)));
     };
     if (n >= 64) return mask16(text) | mask16(text + 16) << 16 | mask16(text + 32) << 32 | mask16(text + 48) << 48;
     uint64_t mask = 0;

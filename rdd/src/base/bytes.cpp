@@ -4,6 +4,20 @@
 
 namespace dstream {
 
+ByteWriter::ByteWriter(ByteWriter&& that) noexcept
+    : buffer_(std::move(that.buffer_)),
+      place_(std::exchange(that.place_, nullptr)),
+      capacity_(std::exchange(that.capacity_, 0)),
+      size_(std::exchange(that.size_, 0)) {}
+
+ByteWriter& ByteWriter::operator=(ByteWriter&& that) noexcept {
+    buffer_ = std::move(that.buffer_);
+    place_ = std::exchange(that.place_, nullptr);
+    capacity_ = std::exchange(that.capacity_, 0);
+    size_ = std::exchange(that.size_, 0);
+    return *this;
+}
+
 void ByteWriter::grow(size_t count) {
     const bool outside = buffer_.empty();
     buffer_.resize(std::max({size_ + count, 2 * capacity_, size_t{64}}));

@@ -146,6 +146,14 @@ std::string SparkConf::get(std::string_view key, std::string_view defaultValue) 
     return getOption(key).value_or(std::string(defaultValue));
 }
 
+bool SparkConf::contains(std::string_view key) const {
+    return settings_.contains(key);
+}
+
+std::vector<std::pair<std::string, std::string>> SparkConf::getAll() const {
+    return {settings_.begin(), settings_.end()};
+}
+
 std::vector<std::pair<std::string, std::string>> SparkConf::getAllWithPrefix(std::string_view prefix) const {
     std::vector<std::pair<std::string, std::string>> result;
     for (auto place = settings_.lower_bound(prefix); place != settings_.end() && place->first.starts_with(prefix);
@@ -214,6 +222,10 @@ int64_t SparkConf::getSizeAsGb(std::string_view key) const {
 }
 int64_t SparkConf::getSizeAsGb(std::string_view key, std::string_view defaultValue) const {
     return sizeOf(key, get(key, defaultValue), kGb);
+}
+
+SparkConf SparkConf::clone() const {
+    return *this;
 }
 
 std::string SparkConf::toDebugString() const {

@@ -114,6 +114,26 @@ SparkContext::PropertiesScope::~PropertiesScope() {
 
 // ---- settings and information
 
+SparkContext::PropertiesScope SparkContext::inheritProperties(Properties properties) const {
+    return PropertiesScope(std::move(properties));
+}
+
+SparkConf SparkContext::getConf() const {
+    return core_->conf();
+}
+
+std::string SparkContext::appName() const {
+    return core_->conf().get("spark.app.name");
+}
+
+std::string SparkContext::master() const {
+    return core_->conf().get("spark.master");
+}
+
+std::optional<std::string> SparkContext::getCheckpointDir() const {
+    return core_->checkpointDirectory();
+}
+
 void SparkContext::setCheckpointDir(const std::string& directory) const {
     contextOf(core_).setCheckpointDirectory(directory);
 }

@@ -68,6 +68,9 @@ void RangeDependency::parents(int partition, std::vector<int>& out) const {
     if (partition >= outStart_ && partition < outStart_ + length_) out.push_back(partition - outStart_ + inStart_);
 }
 
+ListDependency::ListDependency(std::shared_ptr<RddBase> parent, std::vector<std::vector<int>> lists)
+    : Dependency(std::move(parent)), lists_(std::move(lists)) {}
+
 void ListDependency::parents(int partition, std::vector<int>& out) const {
     const auto& list = lists_.at(static_cast<std::size_t>(partition));
     out.insert(out.end(), list.begin(), list.end());

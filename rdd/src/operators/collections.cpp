@@ -122,6 +122,8 @@ CursorPtr<int64_t> RangeNode::doCompute(int partition, TaskContext& context) con
 
 }  // namespace detail
 
+TextRDD::TextRDD(Plan plan) : Ops(plan.node), plan_(std::move(plan)) {}
+
 TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName, CallSite callSite) {
     const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
         lines, lines, detail::identityStage<std::string_view>()};

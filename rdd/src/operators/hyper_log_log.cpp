@@ -9,6 +9,8 @@
 
 namespace dstream::detail {
 
+HyperLogLog::HyperLogLog(int p) : p_(p), registers_(std::size_t{1} << p) {}
+
 void HyperLogLog::check(int p, int sp) {
     if (p < 4 || p > 32) throw IllegalArgumentException("p must be from 4 to 32: " + std::to_string(p));
     if (sp > 32) throw IllegalArgumentException("sp must be at most 32: " + std::to_string(sp));

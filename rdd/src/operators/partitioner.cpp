@@ -35,7 +35,17 @@ std::shared_ptr<const PartitionerBase> byHash(int n) {
 
 }  // namespace
 
+Partitioner::Partitioner(std::shared_ptr<const PartitionerBase> impl) : impl_(std::move(impl)) {
+    if (!impl_) throw IllegalArgumentException("a Partitioner needs an implementation, found a null pointer");
+}
+
 HashPartitioner::HashPartitioner(int n) : Partitioner(byHash(n)) {}
+
+PartitionChoice::PartitionChoice(int numPartitions) : PartitionChoice(HashPartitioner(numPartitions)) {}
+
+std::optional<Partitioner> PartitionChoice::partitioner() const {
+    return impl_ ? std::optional(Partitioner(impl_)) : std::nullopt;
+}
 
 namespace detail {
 

@@ -7,6 +7,14 @@ namespace dstream {
 
 Block::~Block() = default;
 
+TextBlock::TextBlock(std::string bytes, std::vector<uint32_t> lineEnds)
+    : bytes_(std::move(bytes)), lineEnds_(std::move(lineEnds)) {}
+TextBlock::~TextBlock() = default;
+
+BytesBlock::BytesBlock(std::string bytes, std::optional<int64_t> numRecords)
+    : bytes_(std::move(bytes)), numRecords_(numRecords) {}
+BytesBlock::~BytesBlock() = default;
+
 TextBlockBuilder::TextBlockBuilder(size_t maxLineBytes) : maxLineBytes_(std::min(maxLineBytes, kMaxBlockBytes)) {}
 
 size_t TextBlockBuilder::append(std::string_view bytes, size_t maxLines) {

@@ -8,7 +8,7 @@ namespace dstream::detail {
 /// Estimates the number of distinct elements from their hashes in 2^p bytes.
 class HyperLogLog {
 public:
-    explicit HyperLogLog(int p) : p_(p), registers_(std::size_t{1} << p) {}
+    explicit HyperLogLog(int p);
     /// @throws IllegalArgumentException  unless p >= 4, sp <= 32, sp is 0 or at least p
     static void check(int p, int sp);
     /// The precision that gives this relative standard deviation.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "rdd/detail/context_core.hpp"
+#include "rdd/detail/range_traits.hpp"
 #include "rdd/detail/rdd_node.hpp"
 
 #include <concepts>
@@ -8,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>
