@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-// A stream of state that runs for very many batches: 20,000 here, to be quick, and fewer with a sanitizer;
+// A stream of state that runs for very many batches: 100,000, and fewer with a sanitizer;
 // DSTREAM_BATCHES says how many others.
 
 namespace dstream {
@@ -20,7 +20,7 @@ using ::testing::Pair;
 
 int64_t wantedBatches() {
     const char* const given = std::getenv("DSTREAM_BATCHES");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-    return given != nullptr ? std::stoll(given) : testsupport::kSanitized ? 4'000 : 20'000;
+    return given != nullptr ? std::stoll(given) : testsupport::kSanitized ? 4'000 : 100'000;
 }
 
 TEST_F(StreamTest, Row6_ManyThousandBatchesOfStateOverflowNoStack) {
@@ -33,7 +33,7 @@ TEST_F(StreamTest, Row6_ManyThousandBatchesOfStateOverflowNoStack) {
     };
     const RDD<std::pair<int, int>> one = ssc.sparkContext().parallelize(std::vector{std::pair(7, 1)}, 1);
     auto state = ConstantInputDStream<std::pair<int, int>>(ssc, one).updateStateByKey<int64_t>(count, 1).checkpoint(
-        Milliseconds(1000));
+        Milliseconds(200));
     std::vector<std::pair<int, int64_t>> last;
     int64_t batches = 0;
     state.foreachRDD([&](const RDD<std::pair<int, int64_t>>& rdd, Time time) {
