@@ -28,6 +28,7 @@ CallCounts makeCounts(const json& pipeline) {
     for (const auto& step : pipeline) {
         if (step.contains("calls"))
             counts[step["calls"].get<std::string>()] = std::make_shared<std::atomic<int64_t>>(0);
+        if (step.contains("rdd")) counts.merge(makeCounts(step["rdd"]));
     }
     return counts;
 }
