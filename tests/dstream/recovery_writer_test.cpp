@@ -139,5 +139,44 @@ TEST_F(RecoveryWriterTest, WhatIsForgottenBeforeItsTurnToBeWrittenIsNotComputedA
     EXPECT_EQ(calls, 5);
 }
 
+TEST_F(RecoveryWriterTest, AStateIsNotComputedAgainForACheckpointThatIsWrittenLate) {
+    constexpr int kKeys = 60'000;
+    constexpr int kChanged = 18'000;  // too many to be written as changes
+    std::atomic<int64_t> calls = 0;
+    stateWrites.close();
+    auto events = std::make_shared<CheckpointEvents>();
+    auto ssc = makeContext();
+    ssc.checkpoint(checkpoints());
+    const auto held = [](const std::vector<int>&, std::optional<Held> state) {
+        return std::optional(state.value_or(Held()));
+    };
+    input(ssc).updateStateByKey<Held>(held, 1).checkpoint(Seconds(2)).foreachRDD([](const auto& rdd) { rdd.count(); });
+    const auto countUp = [&calls](int, std::optional<int> one, State<int>& count) {
+        ++calls;
+        count.update(count.getOption().value_or(0) + one.value_or(0));
+        return one;
+    };
+    const auto wide =
+        input(ssc)
+            .transform([](const RDD<Count>& rdd, Time time) {
+                return rdd.flatMap<std::pair<int, int>>(
+                    [n = time == Time(1000) ? kKeys : kChanged](const Count&, auto&& emit) {
+                        for (int i = 0; i < n; ++i) emit(std::pair(i, 1));
+                    });
+            })
+            .mapWithState(StateSpec<int, int, int, std::optional<int>>::function(countUp).numPartitions(1));
+    wide.checkpoint(Seconds(2));
+    wide.foreachRDD([](const auto& rdd) { rdd.count(); });
+    ssc.addStreamingListener(events);
+    ssc.start();
+    testkit::manualClock(ssc).advance(Seconds(2));
+    EXPECT_TRUE(stateWrites.awaitReached(1));  // that of the other stream comes behind it
+    testkit::manualClock(ssc).advance(Seconds(2));
+    stateWrites.openUpTo(1);
+    EXPECT_TRUE(events->await([&] { return rddCheckpoints() >= 4; }));
+    ssc.stop();
+    EXPECT_EQ(calls, kKeys + 3 * kChanged);
+}
+
 }  // namespace
 }  // namespace dstream

@@ -136,6 +136,9 @@ public:
         if (records > kFewRecords && records > version->size() / 4) {
             // Changes of so many keys are not worth their memory: the next checkpoint is of all keys.
             bases.push_back(std::exchange(base_, {}));
+        }
+        if (records > kFewRecords && records > version->size()) {
+            // Nor is a checkpoint that is written so late: its versions are computed again.
             for (auto& [at, versions] : kept_) bases.push_back(std::exchange(versions, {}));
         }
         auto& table = tables_[static_cast<std::size_t>(partition)];
@@ -802,16 +805,23 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
         for (const Record& record : records) {
             out.i64(record.version->number());
             const bool adds = record.base && record.base->table() == record.version->table();
-            out.u8(static_cast<uint8_t>((record.version->table()->isTimed() ? kTimed : 0) | (adds ? kAdds : 0)));
+            const bool timed = record.version->table()->isTimed();
+            out.u8(static_cast<uint8_t>((timed ? kTimed : 0) | (adds ? kAdds : timed ? 0 : kNoTimes)));
             if (adds) {
                 writeChanges(out, record);
                 continue;
             }
+            std::size_t outputs = 0;
+            for (const auto& chunk : record.outputs().chunks()) outputs += chunk.size();
+            makeRoom(out, record.version->size() * (sizeof(K) + sizeof(S) + (timed ? sizeof(int64_t) : 0) + 1) +
+                              outputs * (sizeof(Out) + 1) + 256);
             for (std::size_t position = 0; record.version->read(position, kPiece, take);) {
                 if (keys.size() < kPiece / 2) continue;
-                writePiece(out, keys, states, times);
+                writePiece(out, keys, states, timed ? &times : nullptr);
+                times.clear();
             }
-            writePiece(out, keys, states, times);
+            writePiece(out, keys, states, timed ? &times : nullptr);
+            times.clear();
             out.u8(0);
             writeOutputs(out, record);
         }
@@ -833,7 +843,11 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
                 std::vector<int64_t> times;
                 Codec<K>::read(in, keys);
                 Codec<S>::read(in, states);
-                Codec<int64_t>::read(in, times);
+                if ((flags & kNoTimes) == 0) {
+                    Codec<int64_t>::read(in, times);
+                } else {
+                    times.resize(keys.size());
+                }
                 checkSizes(keys, states, times);
                 // All pieces are likely to be like the first one.
                 if (first) attempt->reserve(bytes / (bytes - in.remaining()) * keys.size());
@@ -847,6 +861,16 @@ private:
     static constexpr std::size_t kPiece = 65536;
     static constexpr uint8_t kTimed = 1;
     static constexpr uint8_t kAdds = 2;
+    static constexpr uint8_t kNoTimes = 4;  // of a whole state whose table is not timed; files of before have zeros
+
+    /// Gets the memory for so many bytes at once, as growing to it would copy most of them again and again.
+    static void makeRoom(ByteWriter& out, std::size_t bytes) {
+        ByteWriter roomy;
+        roomy.extend(out.size() + bytes);
+        roomy.clear();
+        roomy.bytes(out.view());
+        out = std::move(roomy);
+    }
 
     static void writeOutputs(ByteWriter& out, const Record& record) {
         for (const auto& chunk : record.outputs().chunks()) {
@@ -905,15 +929,16 @@ private:
             std::to_string(states.size()) + " states, " + std::to_string(times.size()) + " times");
     }
 
-    static void writePiece(ByteWriter& out, std::vector<K>& keys, std::vector<S>& states, std::vector<int64_t>& times) {
+    /// @param times  null: not written
+    static void writePiece(ByteWriter& out, std::vector<K>& keys, std::vector<S>& states,
+                           const std::vector<int64_t>* times) {
         if (keys.empty()) return;
         out.u8(1);
         Codec<K>::write(out, keys);
         Codec<S>::write(out, states);
-        Codec<int64_t>::write(out, times);
+        if (times != nullptr) Codec<int64_t>::write(out, *times);
         keys.clear();
         states.clear();
-        times.clear();
     }
 };
 

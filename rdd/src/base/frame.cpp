@@ -6,7 +6,10 @@
 #include <lz4.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace dstream {
 
@@ -19,41 +22,51 @@ constexpr size_t kCheckedHeaderBytes = Frame::kHeaderBytes - sizeof(uint32_t);
     throw FrameException(error, origin + " is refused: " + what);
 }
 
-/// Returns the body compressed, or nothing when that does not pay.
-std::vector<std::byte> compress(std::span<const std::byte> body) {
+/// The body compressed; empty when that does not pay.
+struct Packed {
+    std::unique_ptr<std::byte[]> bytes;
+    size_t size = 0;
+};
+
+Packed compress(std::span<const std::byte> body) {
     if (body.size() > LZ4_MAX_INPUT_SIZE) return {};
     const int size = static_cast<int>(body.size());
-    std::vector<std::byte> packed(static_cast<size_t>(LZ4_compressBound(size)));
-    const int count =
-        LZ4_compress_default(reinterpret_cast<const char*>(body.data()), reinterpret_cast<char*>(packed.data()), size,
-                             static_cast<int>(packed.size()));
+    const int bound = LZ4_compressBound(size);
+    auto packed = std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bound));
+    const int count = LZ4_compress_default(reinterpret_cast<const char*>(body.data()),
+                                           reinterpret_cast<char*>(packed.get()), size, bound);
     if (count <= 0 || static_cast<size_t>(count) >= body.size()) return {};
-    packed.resize(static_cast<size_t>(count));
-    return packed;
+    return {std::move(packed), static_cast<size_t>(count)};
 }
 
 }  // namespace
 
 std::vector<std::byte> encodeFrame(uint16_t kind, uint32_t schema, std::span<const std::byte> body,
                                    FrameCompression compression) {
-    std::vector<std::byte> packed;
+    Packed packed;
     if (compression == FrameCompression::kLz4) packed = compress(body);
-    const std::span<const std::byte> stored = packed.empty() ? body : packed;
+    const bool isPacked = packed.size != 0;
+    const std::span<const std::byte> stored =
+        isPacked ? std::span<const std::byte>(packed.bytes.get(), packed.size) : body;
 
-    ByteWriter writer;
+    std::array<std::byte, Frame::kHeaderBytes> header;
+    ByteWriter writer(header);
     writer.u32(kMagic);
     writer.u16(Frame::kFormat);
     writer.u16(kind);
     writer.u32(schema);
-    writer.u8(static_cast<uint8_t>(packed.empty() ? FrameCompression::kNone : FrameCompression::kLz4));
+    writer.u8(static_cast<uint8_t>(isPacked ? FrameCompression::kLz4 : FrameCompression::kNone));
     writer.u8(0);
     writer.u16(0);
     writer.u64(body.size());
     writer.u64(stored.size());
     writer.u32(crc32c(stored));
     writer.u32(crc32c(writer.view()));
-    writer.bytes(stored);
-    return writer.take();
+    std::vector<std::byte> frame;
+    frame.reserve(header.size() + stored.size());
+    frame.assign(header.begin(), header.end());
+    frame.insert(frame.end(), stored.begin(), stored.end());
+    return frame;
 }
 
 Frame decodeFrame(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin) {
