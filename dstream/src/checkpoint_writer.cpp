@@ -35,20 +35,25 @@ void name(StreamingCheckpoint& checkpoint, std::optional<std::size_t> op, Time t
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
-    : core_(core), directory_(std::move(directory)) {
-    posixFs().makeDurableDirectories(directory_);
-    lock_ = posixFs().open(directory_ + "/.lock", Fs::Mode::kReadWrite);
-    if (!lock_.tryLock()) {
+File lockCheckpoints(const std::string& directory) {
+    File lock = posixFs().open(directory + "/.lock", Fs::Mode::kReadWrite);
+    if (!lock.tryLock()) {
         std::string owner(32, '\0');
-        owner.resize(lock_.readAt(std::as_writable_bytes(std::span(owner)), 0));
-        throw SparkException("another context writes its checkpoints to " + directory_ +
+        owner.resize(lock.readAt(std::as_writable_bytes(std::span(owner)), 0));
+        throw SparkException("another context writes its checkpoints to " + directory +
                              (owner.empty() ? "" : ", that of process " + owner) +
                              "; stop it first, or give this one a directory of its own");
     }
-    lock_.truncate(0);
+    lock.truncate(0);
     const std::string owner = std::to_string(::getpid());
-    lock_.writeAt(std::as_bytes(std::span(owner)), 0);
+    lock.writeAt(std::as_bytes(std::span(owner)), 0);
+    return lock;
+}
+
+CheckpointWriter::CheckpointWriter(StreamingCore& core, std::string directory)
+    : core_(core), directory_(std::move(directory)) {
+    posixFs().makeDurableDirectories(directory_);
+    lock_ = lockCheckpoints(directory_);
     removeTemporaryFiles();
     if (core_.recovered) latest_ = core_.recovered->time;
     readReferences();

@@ -18,6 +18,10 @@
 
 namespace dstream::detail {
 
+/// Locks a checkpoint directory until the file is closed, and leaves the process's id in it.
+/// @throws SparkException  when another context holds it
+File lockCheckpoints(const std::string& directory);
+
 /// Writes the checkpoints of a context on a thread of its own: first those of the RDDs that are due, in jobs beside the
 /// batches', then the file that refers to them. What waits is replaced by what is newer, the
 /// newest ten files are kept, and RDD checkpoints that no file refers to any more are removed. Holds the lock of the

@@ -312,7 +312,7 @@ void DStreamGraph::catchUp(Time time) {
     }
 }
 
-void DStreamGraph::checkReplayable(Time newest, Time time) const {
+Time DStreamGraph::checkReplayable(Time newest, Time time) const {
     const auto refuse = [&](const std::string& why) {
         throw IllegalArgumentException("replay of the batch of " + time.toString() + ": " + why);
     };
@@ -336,9 +336,6 @@ void DStreamGraph::checkReplayable(Time newest, Time time) const {
     }
     first = (first - window + batchDuration_.min(window)).max(*zeroTime_ + batchDuration_);
     for (DStreamBase* node : order_) {
-        if (node->input() && !node->input()->isReplayable()) {
-            refuse("what the receiver of " + node->scopeText() + " stored is read back by a start only");
-        }
         if (const auto remembered = node->rememberDuration(); remembered && node->depth_ == 0) {
             const Time oldest = newest - *remembered + batchDuration_;
             if (first >= oldest) continue;
@@ -346,6 +343,7 @@ void DStreamGraph::checkReplayable(Time newest, Time time) const {
                    node->scopeText() + " is recorded from " + oldest.toString() + " on");
         }
     }
+    return first;
 }
 
 void DStreamGraph::forgetRdds() {

@@ -69,8 +69,9 @@ public:
     /// Makes the state of the batches before `time` that is missing, oldest first.
     void catchUp(Time time);
     /// @param newest  the time of the checkpoint that was restored
-    /// @throws IllegalArgumentException  when it holds too little to make the batch of `time` again
-    void checkReplayable(Time newest, Time time) const;
+    /// @return the first batch whose input is needed to make that of `time` again
+    /// @throws IllegalArgumentException  when it holds too little for that
+    Time checkReplayable(Time newest, Time time) const;
     /// Drops all generated RDDs, restored ones too.
     void forgetRdds();
     /// Streams that a restart cannot bring back, for people; empty when there are none.

@@ -32,6 +32,7 @@ void JobGenerator::start() {
     } else {
         core_.graph.initialize(zeroTime);
     }
+    replayLock_ = File();
     if (auto directory = core_.checkpointDir()) {
         core_.checkpoints = std::make_unique<CheckpointWriter>(core_, *directory);
         if (std::string streams = core_.graph.unrecoverable(); !streams.empty()) {
@@ -74,13 +75,14 @@ void JobGenerator::openReceiverLogs() {
 }
 
 void JobGenerator::restoreGraph(const StreamingCheckpoint& recovered) {
+    core_.inputInfoTracker.cleanup(Time(std::numeric_limits<int64_t>::max()));  // what a replay has reported
     core_.graph.initialize(recovered.zeroTime);
     core_.graph.restore(recovered, core_.allowDroppedState(), core_.allowNewState());
 }
 
 void JobGenerator::replay(const StreamingCheckpoint& recovered, Time time) {
     restoreGraph(recovered);
-    core_.graph.checkReplayable(recovered.time, time);
+    prepareReplay(core_.graph.checkReplayable(recovered.time, time), time);
     std::vector<Job> jobs;
     {
         auto scope = core_.sparkContext.inheritProperties(propertiesOf(time));
@@ -90,6 +92,17 @@ void JobGenerator::replay(const StreamingCheckpoint& recovered, Time time) {
     for (std::size_t i = 0; i < jobs.size(); ++i) core_.jobScheduler.runHere(jobs[i], time, i);
     // The start begins with what the checkpoint holds, not with what was computed here.
     core_.graph.forgetRdds();
+}
+
+void JobGenerator::prepareReplay(Time first, Time last) {
+    bool receives = false;
+    for (const auto& input : core_.graph.inputs()) receives = input->input()->prepareReplay() || receives;
+    if (!receives) return;
+    // A log is mended when it is opened, so nobody may be writing it.
+    const std::string directory = core_.checkpointDir().value();
+    if (!replayLock_.isOpen()) replayLock_ = lockCheckpoints(directory);
+    core_.receiverTracker.openLogs(directory + "/wal", true);
+    core_.receiverTracker.checkReadable(first, last);
 }
 
 void JobGenerator::finishBatches() {

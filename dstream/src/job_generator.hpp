@@ -1,6 +1,7 @@
 #pragma once
 
 #include "dstream/streaming_listener.hpp"
+#include "rdd/file_system.hpp"
 #include "rdd/task_context.hpp"
 #include "rdd/time.hpp"
 
@@ -66,6 +67,8 @@ public:
 
 private:
     void restoreGraph(const StreamingCheckpoint& recovered);
+    /// Makes what receivers stored for these batches readable.
+    void prepareReplay(Time first, Time last);
     Properties propertiesOf(Time time) const;
     void post(std::function<void()> event);
     /// Handles an event without user code here when the loop is idle, for waking it costs more; else posts it.
@@ -94,6 +97,7 @@ private:
     void endLoop();
 
     StreamingCore& core_;
+    File replayLock_;  // of the checkpoint directory, from a replay that reads logs to the start
     bool wallClockReported_ = false;
 
     mutable std::mutex mutex_;  // guards the fields below

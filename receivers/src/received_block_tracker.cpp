@@ -11,6 +11,16 @@ namespace dstream {
 
 namespace detail {
 
+namespace {
+
+[[noreturn]] void throwCleaned(Time batchTime) {
+    throw SparkException("the received blocks of batch " + batchTime.toString() +
+                         " have been removed, as a later checkpoint did not need them; restore that checkpoint, or "
+                         "start in an empty directory");
+}
+
+}  // namespace
+
 void ReceivedBlockTracker::restore(std::shared_ptr<BlockTrackerLog> log, RecoveredBlocks recovered) {
     log_ = std::move(log);
     std::lock_guard lock(mutex_);
@@ -33,9 +43,7 @@ void ReceivedBlockTracker::allocateBlocksToBatch(Time batchTime) {
         std::lock_guard lock(mutex_);
         if (lastBatch_ && batchTime <= *lastBatch_) {
             if (batchTime > latestCleaned_ || batches_.contains(batchTime)) return;
-            throw SparkException("the received blocks of batch " + batchTime.toString() +
-                                 " have been removed, as a later checkpoint did not need them; restore that "
-                                 "checkpoint, or start in an empty directory");
+            throwCleaned(batchTime);
         }
         blocks = waiting_;
     }
@@ -68,6 +76,22 @@ std::vector<ReceivedBlockInfo> ReceivedBlockTracker::blocksOfBatch(Time batchTim
     if (batch == batches_.end()) return {};
     const auto blocks = batch->second.find(streamId);
     return blocks == batch->second.end() ? std::vector<ReceivedBlockInfo>() : blocks->second;
+}
+
+void ReceivedBlockTracker::checkReadable(Time first, Time last) const {
+    std::lock_guard lock(mutex_);
+    if (first <= latestCleaned_ && !batches_.contains(first)) throwCleaned(first);
+    for (auto batch = batches_.lower_bound(first); batch != batches_.end() && batch->first <= last; ++batch) {
+        for (const auto& [streamId, blocks] : batch->second) {
+            for (const ReceivedBlockInfo& info : blocks) {
+                if (info.stored) continue;
+                throw SparkException("block " + info.blockId.toString() + " of batch " + batch->first.toString() +
+                                     " is in no write-ahead log, so it went with the process that received it; what is "
+                                     "to be read again must be received with "
+                                     "spark.streaming.receiver.writeAheadLog.enable=true");
+            }
+        }
+    }
 }
 
 bool ReceivedBlockTracker::nothingWaits() const {

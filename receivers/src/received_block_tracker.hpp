@@ -37,6 +37,8 @@ public:
     /// @throws SparkException  when it had blocks and they have been cleaned, or the log cannot be written
     void allocateBlocksToBatch(Time batchTime);
     BlocksByStream blocksOfBatch(Time batchTime) const;
+    /// @throws SparkException  when a block of the batches from `first` to `last` is not stored, or has been cleaned
+    void checkReadable(Time first, Time last) const;
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
     bool hasUnallocatedBlocks() const;
     bool waitUntilAllAllocated(std::stop_token stop) const;

@@ -75,6 +75,7 @@ public:
     }
 
     bool openLogs(const std::string& directory, bool recover) {
+        if (store_) return true;  // by a replay
         std::map<int, Stream> streams;
         {
             std::lock_guard lock(mutex_);
@@ -352,6 +353,9 @@ std::vector<ReceivedBlockInfo> ReceiverTracker::blocksOfBatch(Time batchTime, in
 }
 BlocksByStream ReceiverTracker::blocksOfBatch(Time batchTime) const {
     return core_->blocks().blocksOfBatch(batchTime);
+}
+void ReceiverTracker::checkReadable(Time first, Time last) const {
+    core_->blocks().checkReadable(first, last);
 }
 bool ReceiverTracker::hasUnallocatedBlocks() const {
     return core_->blocks().hasUnallocatedBlocks();

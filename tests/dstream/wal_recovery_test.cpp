@@ -1,4 +1,5 @@
 #include "rdd/failpoint.hpp"
+#include "rdd/file_system.hpp"
 #include "stream_test.hpp"
 #include "streaming_checkpoint.hpp"
 #include "streaming_core.hpp"
@@ -10,7 +11,10 @@
 namespace dstream {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
@@ -25,18 +29,19 @@ public:
 };
 
 using Output = std::map<Time, std::vector<int>>;
+using Define = std::function<DStream<int>(DStream<int>)>;
 
 /// A program that puts out what a receiver gets, and is killed and started again.
 class WalRecoveryTest : public StreamTest {
 protected:
     std::string checkpoints() const { return directory_ / "checkpoint"; }
 
-    /// Starts the program, or goes on with it. `define` makes of the received numbers what is put out.
-    void start(const std::function<DStream<int>(DStream<int>)>& define = [](DStream<int> all) { return all; }) {
+    /// Makes the program, or finds what it left. `define` makes of the received numbers what is put out.
+    void make(const Define& define, const SparkConf& conf = SparkConf()) {
         output_ = std::make_shared<Shared>();
         feed_ = std::make_shared<Feed>();
         ssc_ = StreamingContext::getOrCreate(checkpoints(), [&] {
-            auto made = makeContext();
+            auto made = makeContext(Seconds(1), conf);
             made.checkpoint(checkpoints());
             define(made.receiverStream<int>(feed_)).foreachRDD([output = output_](const RDD<int>& rdd, Time time) {
                 auto numbers = rdd.collect();
@@ -46,6 +51,11 @@ protected:
             });
             return made;
         });
+    }
+    /// Starts the program, or goes on with it.
+    void start(
+        const Define& define = [](DStream<int> all) { return all; }, const SparkConf& conf = SparkConf()) {
+        make(define, conf);
         ssc_->start();
         ASSERT_TRUE(feed_->started.waitFor());
     }
@@ -71,6 +81,19 @@ protected:
         Output filled = output_->batches;
         std::erase_if(filled, [](const auto& batch) { return batch.second.empty(); });
         return filled;
+    }
+
+    /// The sums of the last digits so far, and the numbers of three batches.
+    static DStream<int> sumsAndWindow(const DStream<int>& all) {
+        const auto addUp = [](const std::vector<int>& values, std::optional<int> sum) {
+            for (const int value : values) sum = sum.value_or(0) + value;
+            return sum;
+        };
+        const auto sums = all.map([](int number) { return std::pair(number % 10, number); })
+                              .updateStateByKey<int>(addUp, 2)
+                              .checkpoint(Seconds(3));
+        return sums.map([](const std::pair<int, int>& sum) { return sum.first * 1'000'000 + sum.second; })
+            .unionWith(all.window(Seconds(3)));
     }
 
     struct Shared {
@@ -175,6 +198,64 @@ TEST_F(WalRecoveryTest, AWindowFindsTheBlocksOfTheBatchesBefore) {
     batch();
     EXPECT_THAT(output()[Time(6000)], UnorderedElementsAre(4, 5, 6));
     EXPECT_THAT(output()[Time(7000)], UnorderedElementsAre(5, 6, 7));
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, APastBatchOfReceivedBlocksGivesTheSameBytesAtAnyNumberOfThreads) {
+    start(sumsAndWindow);
+    for (int i = 1; i <= 9; ++i) {
+        for (int j = 0; j < i; ++j) store({i * 7 + j, i * 11 + j});
+        writtenBatch();
+    }
+    const Output before = output();
+    store({1000});
+    kill();
+    for (const char* const master : {"local[1]", "local[2]", "local[4]"}) {
+        make(sumsAndWindow, SparkConf().set("spark.master", master));
+        for (const int64_t seconds : {7, 9, 7}) {
+            output_->batches.clear();
+            ssc_->replay(Time(seconds * 1000));
+            EXPECT_THAT(output(), ElementsAre(Pair(Time(seconds * 1000), before.at(Time(seconds * 1000))))) << master;
+        }
+        ssc_->stop();
+    }
+    make(sumsAndWindow);
+    ssc_->replay(Time(8000));
+    ssc_->start();
+    batch();
+    EXPECT_THAT(output()[Time(10'000)], Contains(1000)) << "a start goes on as without the replay";
+    ssc_->stop();
+}
+
+TEST_F(WalRecoveryTest, AReplayOfBlocksThatAreInNoLogIsRefusedWithWhatToDo) {
+    setLogLevel(LogLevel::kOff);
+    const auto same = [](DStream<int> all) { return all; };
+    const SparkConf unlogged = SparkConf().set("spark.streaming.receiver.writeAheadLog.enable", "false");
+    start(same, unlogged);
+    store({1});
+    batch();
+    kill();
+    make(same, unlogged);
+    EXPECT_THAT(errorOf([&] { ssc_->replay(Time(1000)); }),
+                AllOf(HasSubstr("of batch 1000 ms is in no write-ahead log"),
+                      HasSubstr("received with spark.streaming.receiver.writeAheadLog.enable=true")));
+    EXPECT_THAT(output(), IsEmpty());
+    ssc_->stop();
+    setLogLevel(LogLevel::kWarn);
+}
+
+TEST_F(WalRecoveryTest, AReplayDoesNotTouchTheLogOfAProgramThatRuns) {
+    start();
+    store({1});
+    batch();
+    kill();
+    File lock = posixFs().open(checkpoints() + "/.lock", Fs::Mode::kReadWrite);
+    ASSERT_TRUE(lock.tryLock());
+    make([](DStream<int> all) { return all; });
+    EXPECT_THAT(errorOf([&] { ssc_->replay(Time(1000)); }), HasSubstr("another context writes its checkpoints to"));
+    lock.close();
+    ssc_->replay(Time(1000));
+    EXPECT_THAT(output(), ElementsAre(Pair(Time(1000), ElementsAre(1))));
     ssc_->stop();
 }
 

@@ -41,8 +41,9 @@ public:
     /// Called when the output operations of a batch have ended; `succeeded` when all of them have. In turn with what
     /// the generator's thread does.
     virtual void batchEnded(Time, bool /*succeeded*/) {}
-    /// True when the RDD of a past batch can be made before `start`, see StreamingContext::replay.
-    virtual bool isReplayable() const { return true; }
+    /// Called before RDDs of past batches are made without a start, see StreamingContext::replay; perhaps repeatedly.
+    /// Returns whether they are made of received blocks.
+    virtual bool prepareReplay() { return false; }
 };
 
 /// The RDD that a stream generated for one batch, without its type.

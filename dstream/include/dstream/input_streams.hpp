@@ -256,9 +256,14 @@ public:
         require(receiver_ != nullptr, "a receiver stream needs a receiver, found a null pointer");
     }
 
-    void start() override { source_.attach(this->context(), receiver_); }
+    void start() override {
+        if (!std::exchange(attached_, true)) source_.attach(this->context(), receiver_);
+    }
     std::shared_ptr<RateController> rateController() const override { return source_.rateController(); }
-    bool isReplayable() const override { return false; }
+    bool prepareReplay() override {
+        start();
+        return true;
+    }
 
 private:
     std::optional<R> compute(Time time) override {
@@ -275,6 +280,7 @@ private:
 
     const std::shared_ptr<ReceiverBase> receiver_;
     const ReceiverSource source_;
+    bool attached_ = false;
 };
 
 }  // namespace detail

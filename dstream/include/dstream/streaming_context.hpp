@@ -113,11 +113,12 @@ public:
 
     /// Runs the output operations of one past batch again, on a context from a checkpoint that has not been started:
     /// from the input that was recorded for the batch and the state before it. The same bytes come out, whatever the
-    /// number of threads. As often as wanted; the checkpoint stays as it is, and `start` goes on from it as ever.
+    /// number of threads. As often as wanted; the checkpoint stays as it is, and `start` goes on from it as ever. What
+    /// receivers stored is read from their write-ahead logs, which no other process may be writing.
     /// @throws IllegalStateException  when the context is not from a checkpoint, or has been started
-    /// @throws IllegalArgumentException  when the checkpoint does not reach back to this batch, naming those it has, or
-    /// the program has a receiver
-    /// @throws SparkException  what the batch throws
+    /// @throws IllegalArgumentException  when the checkpoint does not reach back to this batch, naming those it has
+    /// @throws SparkException  what the batch throws; when received blocks are in no log, or another process runs on
+    /// the directory
     void replay(Time batchTime);
 
     CheckpointCounters checkpointCounters() const;

@@ -62,6 +62,8 @@ public:
     /// The blocks of one stream in a batch, in the order of arrival.
     std::vector<ReceivedBlockInfo> blocksOfBatch(Time batchTime, int streamId) const;
     BlocksByStream blocksOfBatch(Time batchTime) const;
+    /// @throws SparkException  when a block of the batches from `first` to `last` cannot be read any more
+    void checkReadable(Time first, Time last) const;
     bool hasUnallocatedBlocks() const;
     /// Waits until no block waits for a batch; false when `stop` was requested first.
     bool waitUntilAllAllocated(std::stop_token stop) const;
