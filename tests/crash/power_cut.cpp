@@ -1,7 +1,8 @@
 // Cuts the power under the word count: crash_power_cut [--received] [--faults] [--seeds N] [--seed S] [--ignore-syncs].
 // Seed i alone is repeated by --seeds 1 --seed (S + i); the first comes from DSTREAM_TEST_SEED when it is not given.
 // With --received it is cut under the program that receives. With --faults, changes to files fail instead, one or some
-// in a row, with EIO or ENOSPC; the power is cut when the program has ended, which the one that receives does early.
+// in a row, with EIO, ENOSPC or EINTR, or are cut short; the power is cut when the program has ended, which the one
+// that receives does early.
 #include "rdd/exceptions.hpp"
 #include "rdd/file_system.hpp"
 #include "rdd/log.hpp"
@@ -11,6 +12,7 @@
 #include "word_count.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -114,7 +116,7 @@ public:
         const Replacement replacement(fs);
         const uint64_t first = 1 + seed % changes_;
         const uint64_t count = random() % 2 == 0 ? 1 : 1 + random() % 60;
-        const int error = random() % 2 == 0 ? EIO : ENOSPC;
+        const int error = std::array{EIO, ENOSPC, EINTR, 0}[random() % 4];
         fs.cutAt(0);
         fs.failFrom(first, count, error);
         try {
@@ -124,7 +126,7 @@ public:
         events_ += fs.changes() >= first ? 1 : 0;
         fs.restart();
         return finish(fs, std::to_string(count) + " changes from " + std::to_string(first) + " failed with " +
-                              strerrorname_np(error));
+                              (error == 0 ? "short writes" : strerrorname_np(error)));
     }
 
 private:

@@ -170,8 +170,8 @@ PowerCutFs::Open* PowerCutFs::openOf(int descriptor) {
 
 int64_t PowerCutFs::change() {
     if (!off_ && ++changes_ == cutAt_) off_ = true;
-    const bool fails = changes_ >= failFrom_ && changes_ < failUntil_;
-    if (!off_ && !fails) return 0;
+    if (!off_ && (!isHit() || failError_ == 0)) return 0;
+    if (!off_ && failError_ == EINTR) return -EINTR;
     failed_ = true;
     failureCame_.notify_all();
     return off_ ? -EIO : -failError_;
@@ -237,6 +237,7 @@ int64_t PowerCutFs::doReadAt(int descriptor, void* place, size_t count, uint64_t
 
 int64_t PowerCutFs::writeTo(Open& open, const void* bytes, size_t count, uint64_t offset) {
     if (const int64_t error = change()) return error;
+    if (isHit()) count = (count + 1) / 2;  // it has not failed, so it is cut short
     const auto* const begin = static_cast<const std::byte*>(bytes);
     open.node->write({offset, std::vector<std::byte>(begin, begin + count), std::nullopt});
     return static_cast<int64_t>(count);
@@ -267,7 +268,7 @@ int64_t PowerCutFs::doSync(int descriptor) {
     if (open == nullptr) return -EIO;
     Node& node = *open->node;
     if (const int64_t error = change()) {
-        node.syncFailed = !node.isDirectory;
+        node.syncFailed = !node.isDirectory && error != -EINTR;
         return error;
     }
     if (ignoresSyncs_ || node.syncFailed) return 0;

@@ -32,10 +32,11 @@ public:
     /// Cuts the power at the n-th change from now on, which does not happen any more; 0: never.
     void cutAt(uint64_t change);
     /// Makes `count` changes fail with `error` from the n-th on, counted as those of cutAt. What a failed sync of
-    /// a file should have made durable never will be, as on Linux.
+    /// a file should have made durable never will be, as on Linux. EINTR: they are interrupted; 0: writes are cut
+    /// short.
     void failFrom(uint64_t change, uint64_t count, int error);
     bool isOff() const;
-    /// Blocks until the power is off or a change has failed; false when stop is requested first.
+    /// Blocks until the power is off or a change has failed for good; false when stop is requested first.
     bool awaitFailure(std::stop_token stop);
     /// The changes since the last cutAt: writes, syncs, renames and the like.
     uint64_t changes() const;
@@ -73,6 +74,7 @@ private:
     bool isMine(const char* path) const;
     Place find(const std::string& path) const;
     Open* openOf(int descriptor);
+    bool isHit() const { return changes_ >= failFrom_ && changes_ < failUntil_; }
     /// The error of a change: none, that of failFrom, or -EIO when the power is off or goes off now.
     int64_t change();
     static void setName(Node& directory, const std::string& name, NodePtr node);
@@ -92,7 +94,7 @@ private:
     uint64_t failUntil_ = 0;
     int failError_ = 0;
     std::condition_variable_any failureCame_;
-    bool failed_ = false;  // off, or a change has failed
+    bool failed_ = false;  // off, or a change has failed for good
     bool off_ = false;
     bool ignoresSyncs_ = false;
 };
