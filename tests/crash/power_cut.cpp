@@ -159,7 +159,7 @@ private:
     uint64_t events_ = 0;
 };
 
-int main(int argc, char** argv) {
+int runSeeds(int argc, char** argv) {
     uint64_t seeds = 500;
     const char* const given = std::getenv("DSTREAM_TEST_SEED");
     uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
@@ -213,7 +213,7 @@ int main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     try {
-        return dstream::crash::main(argc, argv);
+        return dstream::crash::runSeeds(argc, argv);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

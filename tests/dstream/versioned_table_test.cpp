@@ -441,7 +441,7 @@ TEST(VersionedTableTest, AnEntryOfTwoNumbersTakesAtMost40BytesAnd64WithATimeout)
     }
 }
 
-TEST(LiveStateTest, WhatCheckpointsAddToIsLetGoWhenAQuarterOfTheKeysHasChanged) {
+TEST(LiveStateTest, WhatCheckpointsNeedIsLetGoWhenTooManyKeysHaveChanged) {
     constexpr int64_t kKeys = 100'000;
     LiveState<int64_t, int64_t> live(1);
     const auto table = Numbers::make();
@@ -459,9 +459,23 @@ TEST(LiveStateTest, WhatCheckpointsAddToIsLetGoWhenAQuarterOfTheKeysHasChanged) 
     EXPECT_NE(live.base(1, 0), nullptr);
     EXPECT_EQ(table->undoRecords(), static_cast<std::size_t>(kKeys / 5 + 10));
     change(4, kKeys / 10);
-    EXPECT_EQ(live.base(1, 0), nullptr);
+    EXPECT_EQ(live.base(1, 0), nullptr) << "more than a quarter of the keys";
+    EXPECT_EQ(table->undoRecords(), static_cast<std::size_t>(kKeys / 10)) << "those since batch 3";
+    change(5, kKeys);
     EXPECT_EQ(table->undoRecords(), 0U);
     EXPECT_FALSE(live.makeBase(3)) << "of batch 3 nothing is kept any more";
+}
+
+TEST(LiveStateTest, KeepsWhatManyCheckpointsHaveNotComeToUse) {
+    LiveState<int64_t, int64_t> live(1);
+    const auto table = Numbers::make();
+    for (int64_t batch = 1; batch <= 70; ++batch) {
+        live.keep(batch);
+        live.committed(0, writeNumbers(table, batch, {{batch, batch}}));
+    }
+    EXPECT_EQ(table->version(6), nullptr);
+    EXPECT_NE(table->version(7), nullptr);
+    EXPECT_TRUE(live.makeBase(7));
 }
 
 }  // namespace

@@ -84,13 +84,13 @@ public:
         const std::lock_guard lock(mutex_);
         return tables_[static_cast<std::size_t>(partition)];
     }
-    /// Keeps the versions of a batch that is about to be written, for its checkpoint, and those of one batch before.
-    /// What no checkpoint has come to use by then is let go, with what it would add to.
+    /// Keeps the versions of a batch that is about to be written, for its checkpoint. When the checkpoints of too many
+    /// batches have not come to use theirs, the oldest are let go, with what they would add to.
     void keep(int64_t number) {
         std::map<int64_t, std::vector<VersionPtr>> old;  // let go after the lock
         std::vector<VersionPtr> oldBase;
         const std::lock_guard lock(mutex_);
-        while (kept_.size() > 1) old.insert(kept_.extract(kept_.begin()));
+        while (kept_.size() >= kMostKept) old.insert(kept_.extract(kept_.begin()));
         if (!old.empty()) oldBase = std::exchange(base_, {});
         kept_.emplace(number, std::vector<VersionPtr>());
     }
@@ -160,6 +160,7 @@ public:
 
 private:
     static constexpr std::size_t kUnfinished = 2;
+    static constexpr std::size_t kMostKept = 64;
     static constexpr std::size_t kFewRecords = 16384;  // of a partition
 
     mutable std::mutex mutex_;  // guards the fields below; before the tables' own
