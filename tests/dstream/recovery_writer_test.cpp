@@ -51,6 +51,20 @@ struct Held {
     }
 };
 
+/// The sums of a stream's keys, each batch's due to be written.
+template <class Stream>
+auto heldSums(const Stream& stream) {
+    return stream
+        .template updateStateByKey<Held>(
+            [](const std::vector<int>& values, std::optional<Held> sum) {
+                Held next = sum.value_or(Held{});
+                for (int value : values) next.value += value;
+                return std::optional(next);
+            },
+            1)
+        .checkpoint(Seconds(1));
+}
+
 using RecoveryWriterTest = RecoveryTest;
 
 TEST_F(RecoveryWriterTest, AStateThatWasWrittenWhileTheNextFileWaitedIsNamedByIt) {
@@ -59,15 +73,7 @@ TEST_F(RecoveryWriterTest, AStateThatWasWrittenWhileTheNextFileWaitedIsNamedByIt
     auto events = std::make_shared<CheckpointEvents>();
     auto ssc = makeContext();
     ssc.checkpoint(checkpoints());
-    auto sums = input(ssc)
-                    .updateStateByKey<Held>(
-                        [](const std::vector<int>& values, std::optional<Held> sum) {
-                            Held next = sum.value_or(Held{});
-                            for (int value : values) next.value += value;
-                            return std::optional(next);
-                        },
-                        1)
-                    .checkpoint(Seconds(1));
+    auto sums = heldSums(input(ssc));
     sums.foreachRDD([&](const auto& rdd, Time time) {
         rdd.count();
         batches.pass(time.milliseconds());
@@ -110,15 +116,7 @@ TEST_F(RecoveryWriterTest, WhatIsForgottenBeforeItsTurnToBeWrittenIsNotComputedA
     std::atomic<int> calls = 0;
     auto ssc = makeContext();
     ssc.checkpoint(checkpoints());
-    auto sums = input(ssc)
-                    .updateStateByKey<Held>(
-                        [](const std::vector<int>& values, std::optional<Held> sum) {
-                            Held next = sum.value_or(Held{});
-                            for (int value : values) next.value += value;
-                            return std::optional(next);
-                        },
-                        1)
-                    .checkpoint(Seconds(1));
+    auto sums = heldSums(input(ssc));
     auto numbers = sums.map([&](const auto& sum) {
                            ++calls;
                            return sum.second.value;
