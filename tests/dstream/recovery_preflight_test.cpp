@@ -60,6 +60,7 @@ TEST_F(RecoveryPreflightTest, APreflightLeavesADamagedCheckpointAlone) {
 }
 
 TEST_F(RecoveryPreflightTest, InspectListsBatchesOperatorsSizesAndSchema) {
+    count(3);  // leaves a file that is older than the last one of the next run, however slow the writer is
     count(5);
     const Time older = detail::listCheckpoints(checkpoints()).front();
     ASSERT_LT(older, Time(5000));
