@@ -87,7 +87,7 @@ public:
         if (!recover && posixFs().exists(directory)) setAside(directory);
         const detail::WalReport report = [weak = weak_from_this()](int streamId, const std::string& message,
                                                                    std::exception_ptr error) {
-            if (const auto core = weak.lock()) core->reportLogFailure(streamId, message, std::move(error));
+            if (const auto core = weak.lock()) core->reportLogFailure(streamId, message, error);
         };
         auto store = std::make_shared<detail::WalBlockStore>(environment_->store, clock, logStop_, report);
         for (const auto& [streamId, stream] : streams) {
@@ -202,16 +202,18 @@ public:
         });
     }
 
-    void reportLogFailure(int streamId, const std::string& message, std::exception_ptr error) {
-        bool known;
+    /// @param streamId  negative: batches wait for the log, and with them what every receiver has received
+    void reportLogFailure(int streamId, const std::string& message, const std::exception_ptr& error) {
+        std::vector<int> concerned;
         {
             std::lock_guard lock(mutex_);
-            const auto stream = streams_.find(streamId);
-            known = stream != streams_.end();
-            if (known) ++stream->second.counters->errors;
+            for (const auto& [id, stream] : streams_) {
+                if (streamId >= 0 && id != streamId) continue;
+                ++stream.counters->errors;
+                concerned.push_back(id);
+            }
         }
-        if (!known) return logMessage(LogLevel::kError, kComponent, message + " - " + detail::describe(error));
-        reportReceiverError(streamId, message, std::move(error));
+        for (const int id : concerned) reportReceiverError(id, message, error);
     }
 
     bool addBlock(ReceivedBlockInfo info) override {

@@ -366,6 +366,10 @@ TEST_F(WalReceiverTest, Row10_BatchesWaitWhileTheirLogFails) {
     clock_->advance(1000);
     allocated.get();
     EXPECT_THAT(recordsOf<int>(blocksOf(1000)), ElementsAre(1));
+    EXPECT_THAT(events_->all.atLeast(2),
+                Contains("error Manual-0: the write-ahead log cannot be written; batches wait until it can be - "
+                         "the disk is full"));
+    EXPECT_EQ(tracker_->metrics(0).errors, 1);
 }
 
 TEST_F(WalReceiverTest, AStopEndsTheWaitForALogAndTheBlockIsNotAcknowledged) {
