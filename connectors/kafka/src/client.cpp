@@ -76,6 +76,24 @@ std::string settingOf(const Params& params, const std::string& key, const std::s
     return found == params.end() ? defaultValue : found->second;
 }
 
+Params withPrefetch(Params params, std::size_t memory, std::size_t partitions, std::size_t clients) {
+    const auto unlessSet = [&](const std::string& name, std::size_t value) {
+        const bool isSet = std::any_of(params.begin(), params.end(),
+                                       [&](const auto& one) { return nameOf(one.first, Role::kReader) == name; });
+        if (!isSet) params[name] = std::to_string(value);
+    };
+    // A quarter for an answer of the broker, the others for what may be there when it is asked for. The client needs
+    // about 300 bytes a message besides its key and value.
+    const std::size_t share = memory / std::max<std::size_t>(1, partitions);
+    unlessSet("fetch.message.max.bytes", std::clamp<std::size_t>(share / 4, 65'536, 8'388'608));
+    unlessSet("queued.max.messages.kbytes", std::clamp<std::size_t>(share / 2048, 128, 2'000'000));
+    unlessSet("queued.min.messages", std::clamp<std::size_t>(share / 800, 1'000, 1'000'000));
+    // A client has one request under way at a time. One for partitions without new records is answered after this time
+    // only, and a partition whose queue was full when it was sent is not part of it.
+    if (partitions > clients) unlessSet("fetch.wait.max.ms", 20);
+    return params;
+}
+
 std::chrono::milliseconds apiTimeout(const Params& params) {
     return std::chrono::milliseconds(parseTimeMs(settingOf(params, "default.api.timeout.ms", "60000")));
 }

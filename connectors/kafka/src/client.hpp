@@ -7,6 +7,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -42,6 +43,37 @@ ClientPtr makeClient(rd_kafka_type_t type, ConfPtr conf);
 
 /// The value of a setting, or `defaultValue`.
 std::string settingOf(const Params& params, const std::string& key, const std::string& defaultValue = {});
+/// Settings of a reader's client with what bounds the records that it fetches ahead; those that are set stay.
+/// @param memory      of all partitions together, in bytes
+/// @param partitions  that are read, by `clients` clients at most
+Params withPrefetch(Params params, std::size_t memory, std::size_t partitions, std::size_t clients);
+
+/// Says when a client is to be told to fetch again: one that found a partition's queue full looks at it again after a
+/// second only, or when there is something else to do.
+class QueueWatch {
+public:
+    /// @param messages  how many of them make a queue full
+    /// @param bytes     the same in bytes of their keys and values
+    QueueWatch(std::size_t messages, std::size_t bytes) : messages_(messages), bytes_(bytes) {}
+    /// @param taken         from the queue just now
+    /// @param left          in the queue since then
+    /// @param messageBytes  of a message, roughly
+    /// @return whether the queue may have been full and has room again
+    bool hasRoomAgain(std::size_t taken, std::size_t left, std::size_t messageBytes) {
+        // The client may have looked at any time since the last call, when it was as long as this at most.
+        const std::size_t longest = taken + left;
+        if (longest >= messages_ || 4 * longest * messageBytes >= 3 * bytes_) full_ = true;
+        if (!full_ || 4 * left >= 3 * messages_ || 2 * left * messageBytes >= bytes_) return false;
+        full_ = false;
+        return true;
+    }
+
+private:
+    const std::size_t messages_;
+    const std::size_t bytes_;
+    bool full_ = false;
+};
+
 /// How long a call to the cluster may take: "default.api.timeout.ms", 60 s.
 std::chrono::milliseconds apiTimeout(const Params& params);
 /// For messages: the servers.

@@ -18,11 +18,6 @@ namespace {
 
 constexpr const char* kLog = "DirectKafkaInputDStream";
 
-int64_t steadyMillis() {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-}
-
 Offsets endsOf(const std::vector<OffsetRange>& ranges) {
     Offsets ends;
     for (const OffsetRange& range : ranges) ends[range.topicPartition()] = range.untilOffset;
@@ -35,6 +30,11 @@ Params executorParams(const std::shared_ptr<ConsumerStrategyBase>& strategy) {
 }
 
 }  // namespace
+
+int64_t DirectStream::steadyMillis() {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
 
 StreamInputInfo DirectStream::Plan::inputInfo(int streamId) const {
     int64_t records = 0;
@@ -54,10 +54,12 @@ StreamInputInfo DirectStream::Plan::inputInfo(int streamId) const {
 }
 
 DirectStream::DirectStream(const StreamingContext& ssc, std::string name,
-                           std::shared_ptr<ConsumerStrategyBase> strategy, std::shared_ptr<PerPartitionConfig> limits)
+                           std::shared_ptr<ConsumerStrategyBase> strategy, std::shared_ptr<PerPartitionConfig> limits,
+                           std::function<int64_t()> now)
     : name_(std::move(name)),
       strategy_(std::move(strategy)),
       limits_(limits ? std::move(limits) : std::make_shared<DefaultPerPartitionConfig>(ssc.sparkContext().getConf())),
+      now_(std::move(now)),
       params_(executorParams(strategy_)),
       groupId_(settingOf(params_, "group.id")),
       commitsItself_(!groupId_.empty() && settingOf(params_, "enable.auto.commit", "true") == "true"),
@@ -91,7 +93,7 @@ void DirectStream::start() {
     consumer_ = std::move(consumer);
     current_ = std::move(positions);
     for (const auto& [of, offset] : current_) passed_.emplace(of, offset);
-    answeredAt_ = steadyMillis();
+    answeredAt_ = now_();
 }
 
 void DirectStream::stop() {
@@ -148,7 +150,7 @@ std::string DirectStream::refresh(const std::shared_ptr<Consumer>& consumer) {
             }
             ends.merge(consumer->endOffsets(missing, patience));
         }
-        const int64_t now = steadyMillis();
+        const int64_t now = now_();
         bool nowSilent = ends.size() < assigned.size();
         int64_t age = 0;
         {
@@ -417,7 +419,7 @@ KafkaMetrics DirectStream::measure() const {
         if (const auto done = committed_.find(of); done != committed_.end()) one.committedOffset = done->second;
         metrics.totalLag += one.lag;
     }
-    metrics.fetchAgeMs = answeredAt_ == 0 ? 0 : steadyMillis() - answeredAt_;
+    metrics.fetchAgeMs = answeredAt_ == 0 ? 0 : now_() - answeredAt_;
     metrics.failedCommits = failedCommits_;
     return metrics;
 }

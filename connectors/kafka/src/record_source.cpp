@@ -21,8 +21,8 @@ using Clock = std::chrono::steady_clock;
 struct Instance {
     ClientPtr client;
     std::set<TopicPartition> reads;
-    std::size_t prefetchBytes = 0;     // a partition's that it keeps at most
-    std::size_t prefetchMessages = 0;  // the same in messages
+    std::size_t fullBytes = 0;     // a partition whose queue has so many is not fetched
+    std::size_t fullMessages = 0;  // the same in messages
 };
 
 std::string_view viewOf(const void* bytes, std::size_t size) {
@@ -38,6 +38,7 @@ public:
           of_(std::move(of)),
           topic_(rd_kafka_topic_new(instance_->client.get(), of_.topic.c_str(), nullptr)),
           queue_(rd_kafka_queue_new(instance_->client.get())),
+          watch_(instance_->fullMessages, instance_->fullBytes),
           fetched_(kFetch) {}
     ~PartitionReader() { halt(); }
     PartitionReader(const PartitionReader&) = delete;
@@ -73,13 +74,10 @@ public:
     rd_kafka_message_t* peek(Clock::time_point deadline) {
         if (next_ < end_) return fetched_[next_];
         next_ = end_ = 0;
-        keepFetching();
         const ssize_t found = rd_kafka_consume_batch_queue(queue_.get(), 0, fetched_.data(), fetched_.size());
-        if (found > 0) {
-            end_ = static_cast<std::size_t>(found);
-            messageBytes_ = fetched_[0]->len + fetched_[0]->key_len;
-            return fetched_[0];
-        }
+        end_ = static_cast<std::size_t>(std::max<ssize_t>(0, found));
+        keepFetching();
+        if (end_ > 0) return fetched_[0];
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
         if (left <= 0) return nullptr;
         rd_kafka_message_t* one =
@@ -97,30 +95,25 @@ public:
     void pass(int64_t offset) { passed_ = std::max(passed_, offset); }
 
 private:
-    /// A client whose queue was full looks at it again after a second only, or when there is something else to do.
     void keepFetching() {
-        const std::size_t queued = rd_kafka_queue_length(queue_.get());
-        const auto above = [&](std::size_t parts) {  // quarters of the most
-            return 4 * queued >= parts * instance_->prefetchMessages ||
-                   4 * queued * messageBytes_ >= parts * instance_->prefetchBytes;
-        };
-        if (above(4)) full_ = true;
-        if (!full_ || above(3)) return;
-        full_ = false;
+        for (std::size_t i = 0; i < end_; i += kFetch / 8) {
+            messageBytes_ = (messageBytes_ + fetched_[i]->len + fetched_[i]->key_len) / 2;
+        }
+        if (!watch_.hasRoomAgain(end_, rd_kafka_queue_length(queue_.get()), messageBytes_)) return;
         const PartitionListPtr list = listOf({{of_, RD_KAFKA_OFFSET_END}});
-        rd_kafka_offsets_for_times(instance_->client.get(), list.get(), 0);  // waits for no answer
+        rd_kafka_offsets_for_times(instance_->client.get(), list.get(), 0);  // wakes it; waits for no answer
     }
 
     const std::shared_ptr<Instance> instance_;
     const TopicPartition of_;
     const TopicPtr topic_;
     const QueuePtr queue_;
+    QueueWatch watch_;
     std::vector<rd_kafka_message_t*> fetched_;
     std::size_t next_ = 0, end_ = 0;
     int64_t passed_ = 0;
     std::optional<int64_t> standsAt_;
-    std::size_t messageBytes_ = 0;  // of a recent one
-    bool full_ = false;             // the client has stopped fetching
+    std::size_t messageBytes_ = 0;  // of recent ones
     bool started_ = false;
 };
 
@@ -330,20 +323,12 @@ private:
         return instance;
     }
 
-    /// Its partitions get their share of the memory for records that are fetched ahead. Called with the lock.
+    /// Called with the lock.
     std::shared_ptr<Instance> makeInstance() {
-        const auto share = static_cast<std::size_t>(prefetchBytes_) / partitions_;
-        Params params = params_;
-        const auto setting = [&](const char* key, std::size_t unlessSet) {
-            return std::stoull(params.try_emplace(key, std::to_string(unlessSet)).first->second);
-        };
+        const Params params = withPrefetch(params_, static_cast<std::size_t>(prefetchBytes_), partitions_, instances_);
         auto instance = std::make_shared<Instance>();
-        instance->prefetchBytes =
-            1024 * setting("queued.max.messages.kbytes", std::clamp<std::size_t>(share / 1024, 256, 2'000'000));
-        instance->prefetchMessages =
-            setting("queued.min.messages", std::max<std::size_t>(1'000'000 / partitions_, 1'000));
-        // An answer of the broker ends within a batch of the producer's, which is fetched again: large ones waste less.
-        setting("fetch.message.max.bytes", std::clamp<std::size_t>(share / 2, 65'536, 8'388'608));
+        instance->fullBytes = 1024 * std::stoull(params.at("queued.max.messages.kbytes"));
+        instance->fullMessages = std::stoull(params.at("queued.min.messages"));
         instance->client = makeClient(RD_KAFKA_CONSUMER, makeConf(params, Role::kReader));
         return instance;
     }

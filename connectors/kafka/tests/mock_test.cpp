@@ -258,6 +258,38 @@ TEST_F(KafkaMock, Row28_RecordsThatTheTopicNoLongerKeepsAreReportedAsLost) {
                 HasSubstr("; " + std::to_string(ranges[0].fromOffset) + " records of it are lost"));
 }
 
+TEST_F(KafkaMock, TheEventsOfABatchTellLagFetchAgeAndCommittedOffsets) {
+    struct Watcher final : StreamingListener {
+        std::vector<KafkaMetrics> all;
+        void onBatchSubmitted(const StreamingListenerBatchSubmitted& batch) override {
+            for (const auto& [id, input] : batch.batchInfo.streamIdToInputInfo) {
+                all.push_back(std::any_cast<KafkaMetrics>(input.metadata.at("metrics")));
+            }
+        }
+    };
+    cluster.createTopic("t", 1);
+    write("t", 0, 0, 10);
+    auto ssc = dstream::testkit::makeContext(Seconds(1), SparkConf().set("dstream.kafka.maxBatchRecords", "4"));
+    const auto stream = assign(ssc, 1);
+    const auto seen = values(stream);
+    const auto watcher = std::make_shared<Watcher>();
+    ssc.addStreamingListener(watcher);
+    ssc.start();
+    for (int batch = 0; batch < 2; ++batch) dstream::testkit::manualClock(ssc).advance(Seconds(1));
+    ssc.stop();
+    ASSERT_EQ(watcher->all.size(), 2U);
+    const auto at = [&](std::size_t batch) { return watcher->all[batch].partitions.at({"t", 0}); };
+    EXPECT_EQ(at(0).nextOffset, 4);
+    EXPECT_EQ(at(0).latestOffset, 10);
+    EXPECT_EQ(at(0).lag, 6);
+    EXPECT_EQ(at(0).committedOffset, -1);
+    EXPECT_EQ(at(1).nextOffset, 8);
+    EXPECT_EQ(at(1).lag, 2);
+    EXPECT_EQ(at(1).committedOffset, 4);
+    EXPECT_EQ(watcher->all[1].totalLag, 2);
+    EXPECT_GE(watcher->all[1].fetchAgeMs, 0);
+}
+
 TEST_F(KafkaMock, Row25_ABrokerThatGoesDownAndComesBackLosesNothing) {
     const testsupport::CapturedLog log;
     cluster.createTopic("t", 1);

@@ -62,13 +62,14 @@ struct KafkaOffsets : testing::Test {
     std::shared_ptr<FakeStrategy> strategy;
     std::optional<StreamingContext> ssc;
     std::shared_ptr<detail::DirectStream> stream;
+    int64_t now = 1000;  // ms
 
     detail::DirectStream& begin(Params params = {}, const std::string& saved = {}) {
         strategy = std::make_shared<FakeStrategy>(log, std::move(params));
         stream.reset();
         ssc.reset();
         ssc.emplace(testkit::makeContext(Milliseconds(500), conf));
-        stream = std::make_shared<detail::DirectStream>(*ssc, "stream", strategy, nullptr);
+        stream = std::make_shared<detail::DirectStream>(*ssc, "stream", strategy, nullptr, [this] { return now; });
         if (!saved.empty()) stream->restore(saved);
         stream->start();
         return *stream;
@@ -284,7 +285,18 @@ TEST_F(KafkaOffsets, MetricsShowLagAndPositions) {
     EXPECT_EQ(first.committedOffset, 1);
     EXPECT_EQ(first.lag, 9);
     EXPECT_EQ(metrics.totalLag, 11);
-    EXPECT_GE(metrics.fetchAgeMs, 0);
+    EXPECT_EQ(metrics.fetchAgeMs, 0);
+}
+
+TEST_F(KafkaOffsets, TheFetchAgeGrowsUntilTheBrokerAnswersAgain) {
+    begin();
+    log->silent = true;
+    now += 700;
+    EXPECT_EQ(stream->plan(at(1), -1).metrics.fetchAgeMs, 700);
+    now += 300;
+    EXPECT_EQ(stream->metrics().fetchAgeMs, 1000);
+    log->silent = false;
+    EXPECT_EQ(stream->plan(at(2), -1).metrics.fetchAgeMs, 0);
 }
 
 TEST(KafkaSplits, ManyRecordsInFewPartitionsAreSeveralTasks) {

@@ -1,3 +1,4 @@
+#include "client.hpp"
 #include "connectors/kafka/kafka_utils.hpp"
 #include "support/errors.hpp"
 
@@ -98,6 +99,57 @@ TEST(KafkaSettings, SettingsOfJavaClientsAreTranslatedOrRefusedWithAdvice) {
     EXPECT_THAT(error("ssl.truststore.location", "x.jks"), HasSubstr("ssl.ca.location"));
     EXPECT_THAT(error("no.such.setting", "x"), HasSubstr("no.such.setting is not accepted"));
     EXPECT_THAT(errorOf([] { KafkaUtils::partitionsOf({}, {"t"}); }), HasSubstr("bootstrap.servers"));
+}
+
+TEST(KafkaPrefetch, PartitionsShareTheMemoryAndSettingsOfTheUserWin) {
+    const auto of = [](const Params& params, std::size_t memory, std::size_t partitions) {
+        return detail::withPrefetch(params, memory, partitions, 4);
+    };
+    const std::size_t memory = 64 << 20;
+    const Params four = of({}, memory, 4);
+    EXPECT_EQ(four.at("fetch.message.max.bytes"), std::to_string(4 << 20));
+    EXPECT_EQ(four.at("queued.max.messages.kbytes"), std::to_string(8 << 10));
+    EXPECT_EQ(four.at("queued.min.messages"), std::to_string((16 << 20) / 800));
+    // All that a partition may have: what keeps a queue from being full, and an answer of the broker; 300 bytes a
+    // message are the client's.
+    for (const std::size_t partitions : {4, 16, 64}) {
+        for (const std::size_t size : {100, 1'000, 10'000}) {
+            const Params some = of({}, memory, partitions);
+            const std::size_t answer = std::stoull(some.at("fetch.message.max.bytes"));
+            const std::size_t queued = std::min(size * std::stoull(some.at("queued.min.messages")),
+                                                1024 * std::stoull(some.at("queued.max.messages.kbytes")));
+            EXPECT_LE((queued + answer) * (size + 300) / size * partitions, 2 * memory) << partitions << ' ' << size;
+        }
+    }
+    const Params given{{"queued.min.messages", "7"}, {"max.partition.fetch.bytes", "9"}};
+    EXPECT_EQ(of(given, memory, 4).at("queued.min.messages"), "7");
+    EXPECT_FALSE(of(given, memory, 4).contains("fetch.message.max.bytes"));
+    EXPECT_EQ(of({}, 0, 0).at("queued.min.messages"), "1000");
+}
+
+TEST(KafkaPrefetch, APartitionIsNotKeptWaitingByOthersOfItsClient) {
+    const auto wait = [](const Params& params, std::size_t partitions) {
+        return detail::settingOf(detail::withPrefetch(params, 1 << 20, partitions, 4), "fetch.wait.max.ms",
+                                 "librdkafka's");
+    };
+    EXPECT_EQ(wait({}, 4), "librdkafka's");  // a client each
+    EXPECT_EQ(wait({}, 5), "20");
+    EXPECT_EQ(wait({{"fetch.wait.max.ms", "300"}}, 5), "300");
+    EXPECT_EQ(wait({{"fetch.max.wait.ms", "300"}}, 5), "librdkafka's");  // the Java client's name is translated later
+}
+
+TEST(KafkaPrefetch, AQueueThatMayHaveBeenFullIsToldOfOnceItHasRoom) {
+    detail::QueueWatch byCount(100, 1'000'000);
+    EXPECT_FALSE(byCount.hasRoomAgain(40, 59, 1));
+    EXPECT_FALSE(byCount.hasRoomAgain(20, 80, 1));  // it was full, and is nearly so
+    EXPECT_TRUE(byCount.hasRoomAgain(10, 70, 1));
+    EXPECT_FALSE(byCount.hasRoomAgain(10, 60, 1));  // told already
+    EXPECT_TRUE(byCount.hasRoomAgain(100, 0, 1));   // filled and emptied between two looks
+    detail::QueueWatch byBytes(1'000'000, 1'000);
+    EXPECT_FALSE(byBytes.hasRoomAgain(10, 60, 10));
+    EXPECT_FALSE(byBytes.hasRoomAgain(10, 70, 10));
+    EXPECT_TRUE(byBytes.hasRoomAgain(30, 40, 10));
+    EXPECT_FALSE(byBytes.hasRoomAgain(0, 0, 0));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,14 @@ struct PartitionMetrics {
     int64_t lag = 0;               // latest - next
 };
 
-/// What a direct stream does, as of now.
+/// What a direct stream does: as of now from its `metrics()`, and as of its making in the events of each batch.
+///
+///     void onBatchSubmitted(const StreamingListenerBatchSubmitted& batch) override {
+///         for (const auto& [id, input] : batch.batchInfo.streamIdToInputInfo) {
+///             const auto metrics = input.metadata.find("metrics");  // of direct streams only
+///             if (metrics != input.metadata.end()) show(std::any_cast<const KafkaMetrics&>(metrics->second).totalLag);
+///         }
+///     }
 struct KafkaMetrics {
     std::map<TopicPartition, PartitionMetrics> partitions;
     int64_t totalLag = 0;
@@ -75,7 +83,7 @@ struct ReadCounters {
 class RecordSource {
 public:
     virtual ~RecordSource() = default;
-    /// How many partitions are read side by side: they share the memory for what is fetched ahead.
+    /// How many partitions, or splits of them, a batch has: they share the memory for what is fetched ahead.
     virtual void expectPartitions(std::size_t count) = 0;
     /// A task opens the first of these ranges now, the tasks after it the others: as many of them as there are clients
     /// are fetched ahead, unless their partitions are read already.
@@ -121,8 +129,9 @@ public:
         StreamInputInfo inputInfo(int streamId) const;
     };
 
+    /// @param now  milliseconds that only grow, for the age of answers
     DirectStream(const StreamingContext& ssc, std::string name, std::shared_ptr<ConsumerStrategyBase> strategy,
-                 std::shared_ptr<PerPartitionConfig> limits);
+                 std::shared_ptr<PerPartitionConfig> limits, std::function<int64_t()> now = steadyMillis);
     ~DirectStream();
 
     void start();
@@ -154,6 +163,7 @@ private:
         bool ours = false;    // generated in this process
         bool passed = false;  // it and all before it are done
     };
+    static int64_t steadyMillis();
     /// Takes in partitions that are new, and the ends of the logs; says what has gone wrong.
     std::string refresh(const std::shared_ptr<Consumer>& consumer);
     std::map<TopicPartition, int64_t> limits(int64_t estimatedRate) const;
@@ -165,6 +175,7 @@ private:
     const std::string name_;
     const std::shared_ptr<ConsumerStrategyBase> strategy_;
     const std::shared_ptr<PerPartitionConfig> limits_;
+    const std::function<int64_t()> now_;
     const Params params_;
     const std::string groupId_;
     const bool commitsItself_;
@@ -183,7 +194,7 @@ private:
     std::map<TopicPartition, std::set<int64_t>> toCommit_;  // queued
     Offsets committed_;
     OffsetCommitCallback callback_;
-    int64_t answeredAt_ = 0;  // by the clock
+    int64_t answeredAt_ = 0;  // by now_; 0 before the start
     int64_t failedCommits_ = 0;
     std::string lastMembership_;  // in the group, once the consumer is closed
     bool silent_ = false;         // the broker does not answer

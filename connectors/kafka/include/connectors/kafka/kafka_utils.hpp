@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <source_location>
 #include <span>
@@ -83,7 +84,7 @@ public:
           source_(std::move(source)),
           failure_(std::move(failure)),
           splits_(splitsOf(offsetRanges(), sc.defaultParallelism(), sc.getConf())) {
-        source_->expectPartitions(offsetRanges().size());
+        source_->expectPartitions(std::accumulate(splits_.begin(), splits_.end(), std::size_t{0}));
     }
     const char* className() const override { return "KafkaRDD"; }
     std::optional<int64_t> knownCount() const override {
