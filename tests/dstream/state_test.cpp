@@ -414,7 +414,10 @@ TEST_F(StateTest, AFunctionOfAPartitionMayEmitWhatItLikes) {
         return out;
     };
     auto input = testkit::batches<Count>(ssc, {{{"a", 1}, {"b", 1}}, {{"a", 1}}, {{"b", 1}}});
-    auto inPlace = testkit::collect(input.updateStateByKey<int>(twice, HashPartitioner(1), true));
+    auto states = input.updateStateByKey<int>(twice, HashPartitioner(1), true);
+    auto inPlace = testkit::collect(states);
+    std::vector<int64_t> counts;
+    states.foreachRDD([&](const RDD<Count>& rdd) { counts.push_back(rdd.count()); });
     auto shuffled = testkit::collect(input.updateStateByKey<int>(twice, HashPartitioner(1), false));
     ssc.start();
     testkit::manualClock(ssc).advance(Seconds(3));
@@ -422,6 +425,7 @@ TEST_F(StateTest, AFunctionOfAPartitionMayEmitWhatItLikes) {
     for (int64_t time = 1000; time <= 3000; time += 1000) {
         EXPECT_THAT(inPlace.batch(Time(time)), ::testing::UnorderedElementsAreArray(shuffled.batch(Time(time))));
     }
+    EXPECT_THAT(counts, ElementsAre(inPlace.batch(Time(1000)).size(), 5, inPlace.batch(Time(3000)).size()));
     EXPECT_THAT(shuffled.batch(Time(2000)),
                 UnorderedElementsAre(Pair("a", 2), Pair("a", 100), Pair("z", 0), Pair("z", 100), Pair("z", 0)));
 }

@@ -40,6 +40,7 @@ public:
         chunks_.back().push_back(std::move(element));
     }
     const std::vector<Array<T>>& chunks() const { return chunks_; }
+    std::size_t size() const { return chunks_.empty() ? 0 : (chunks_.size() - 1) * kChunk + chunks_.back().size(); }
 
 private:
     static constexpr std::size_t kChunk = 1024;
@@ -401,6 +402,7 @@ class UpdateStateRdd<K, V, S, UpdateFunction<F, kPerKey>> final : public StateRd
     using Pair = std::pair<K, S>;
     using Base = StateRdd<K, S, Pair>;
     using Attempt = typename Base::Attempt;
+    using Verdict = typename Attempt::Verdict;
 
 public:
     /// @param initial, data  may be null
@@ -494,9 +496,13 @@ private:
             for (const Update& update : updates_) values.push_back(std::move(values_[update.at]));
             values_ = std::move(values);
         }
-        /// Of rising indexes.
+        /// To be called for rising indexes, before `take`. True at the first one of many.
+        bool reach(uint32_t index) {
+            if (index / kGroup == group_) return false;
+            link(index / kGroup);
+            return true;
+        }
         void take(uint32_t index, std::vector<V>& values) {
-            if (index / kGroup != group_) link(index / kGroup);
             values.clear();
             for (uint32_t at = first_[index % kGroup]; at != kEnd; at = updates_[at].at)
                 values.push_back(std::move(values_[at]));
@@ -563,26 +569,22 @@ private:
             return guarded(this,
                            [&] { return std::optional<S>(f(this->time(), key, std::move(values), std::move(state))); });
         };
-        const auto update = [&](const K& key, std::vector<V>&& values, std::optional<S>& state) {
-            if constexpr (kComparesStates<S>) {
-                const S before = *state;
-                std::optional<S> next = call(key, std::move(values), std::optional<S>(std::in_place, before));
-                if (next && isSameState(before, *next)) return false;
-                state = std::move(next);
-                return true;
-            } else {
-                state = call(key, std::move(values), std::move(state));
-                return true;
-            }
-        };
-        std::size_t calls = 0;
         std::vector<V> values;
         updates.sort(attempt.numIndexes());
-        attempt.updateAll([&](uint32_t index, const K& key, std::optional<S>& state) {
-            if (++calls % 1024 == 0) context.checkCancelled();
+        attempt.updateAll([&](uint32_t index, const K& key, S& state) {
+            if (updates.reach(index)) context.checkCancelled();
             updates.take(index, values);
-            return update(key, std::move(values), state);
+            // A state that can be compared is copied, as most stay what they are.
+            S given = kComparesStates<S> ? state : std::move(state);
+            std::optional<S> next = call(key, std::move(values), std::optional<S>(std::in_place, std::move(given)));
+            if (!next) return Verdict::kRemoved;
+            if constexpr (kComparesStates<S>) {
+                if (isSameState(state, *next)) return Verdict::kKept;
+            }
+            state = *std::move(next);
+            return Verdict::kSet;
         });
+        std::size_t calls = 0;
         auto& fresh = groups.all();
         attempt.update(
             fresh.size(), [&](std::size_t i) -> const K& { return fresh[i].first; },
@@ -650,10 +652,8 @@ private:
                 if (index != Attempt::kNoIndex) keep(index);
             }
         }
-        attempt.updateAll([&](uint32_t index, const K&, std::optional<S>& state) {
-            if (index < kept.size() && kept[index]) return false;
-            state.reset();
-            return true;
+        attempt.updateAll([&](uint32_t index, const K&, const S&) {
+            return index < kept.size() && kept[index] ? Verdict::kKept : Verdict::kRemoved;
         });
     }
 
@@ -672,6 +672,10 @@ class StatePairsCursor final : public Cursor<std::pair<K, S>> {
 public:
     StatePairsCursor(StateRecord<K, S, Out> record, TaskContext& context)
         : record_(std::move(record)), context_(context) {}
+    std::optional<std::size_t> left() const override {
+        if (position_ > 0) return std::nullopt;
+        return record_.version->size() + (kOutputsToo ? record_.outputs().size() : 0);
+    }
 
 private:
     Chunk<Pair> doNext() override {
@@ -812,10 +816,8 @@ requires(Codable<K>&& Codable<S>&& Codable<Out>) struct Codec<detail::StateRecor
                 writeChanges(out, record);
                 continue;
             }
-            std::size_t outputs = 0;
-            for (const auto& chunk : record.outputs().chunks()) outputs += chunk.size();
             makeRoom(out, record.version->size() * (sizeof(K) + sizeof(S) + (timed ? sizeof(int64_t) : 0) + 1) +
-                              outputs * (sizeof(Out) + 1) + 256);
+                              record.outputs().size() * (sizeof(Out) + 1) + 256);
             for (std::size_t position = 0; record.version->read(position, kPiece, take);) {
                 if (keys.size() < kPiece / 2) continue;
                 writePiece(out, keys, states, timed ? &times : nullptr);

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -771,22 +772,24 @@ public:
         }
     }
 
-    /// Calls `change(index, key, state)` for every key that has a state, as `update` does; `index` is the one that
-    /// `locate` gives. Keys in the order in which they came.
+    /// What a function has made of a state.
+    enum class Verdict : uint8_t { kKept, kSet, kRemoved };
+    /// Calls `change(index, key, state)` for every key that has a state; `index` is the one that `locate` gives. It
+    /// returns what it has done: unless it has kept the state, it may have moved it away. Keys in the order in which
+    /// they came.
     template <class Change>
     void updateAll(Change&& change) {
         struct Item {
-            Item(const K& itsKey, const S& itsState, uint32_t at)
-                : key(itsKey), state(std::in_place, itsState), index(at) {}
             K key;
-            std::optional<S> state;
+            S state;
             uint32_t index;
+            Verdict verdict;
         };
         VersionedTable& table = *table_;
-        std::vector<Item> items;
-        items.reserve(kPiece);
+        Room<Item> items;
         std::vector<Item*> changed;
         changed.reserve(kPiece);
+        constexpr uint32_t kPerLine = std::max<std::size_t>(1, 64 / sizeof(Entry));
         const Segment* next = nullptr;  // comes into the cache meanwhile
         for (uint32_t begin = 0;; begin += kPiece) {
             items.clear();
@@ -800,17 +803,21 @@ public:
                 next = end < table.count_ ? table.segments_[end / kPiece] : &entries;
                 for (uint32_t index = begin; index < end; ++index) {
                     const Entry& at = entries[index - begin];
-                    if (at.flags & kLive) items.emplace_back(at.key, at.state, index);
+                    if (at.flags & kLive) items.add(Item{at.key, at.state, index, Verdict::kKept});
                 }
             }
-            for (Item& item : items) {
-                __builtin_prefetch(next->data() + item.index % kPiece);
-                if (change(item.index, std::as_const(item.key), item.state)) changed.push_back(&item);
+            for (Item& item : items.all()) {
+                if (item.index % kPerLine == 0) __builtin_prefetch(next->data() + item.index % kPiece);
+                item.verdict = change(item.index, std::as_const(item.key), item.state);
+                if (item.verdict != Verdict::kKept) changed.push_back(&item);
             }
             if (changed.empty()) continue;
             const std::unique_lock lock(table.mutex_);
             checkActive();
-            for (Item* const item : changed) table.change(item->index, std::move(item->state));
+            for (Item* const item : changed) {
+                table.change(item->index,
+                             item->verdict == Verdict::kSet ? std::optional<S>(std::move(item->state)) : std::nullopt);
+            }
         }
     }
 
@@ -818,9 +825,14 @@ public:
     static constexpr uint32_t kNoIndex = kNone;
     template <class KeyAt>
     std::vector<uint32_t> locate(std::size_t n, KeyAt&& keyAt) const {
-        constexpr std::size_t kAhead = 12;
+        constexpr std::size_t kAhead = 32;
         std::vector<uint32_t> indexes(n, kNone);
-        std::array<uint32_t, kPiece> hashes;
+        struct Place {
+            uint32_t hash;
+            uint32_t slot;
+            uint32_t index;
+        };
+        std::array<Place, kPiece> places;
         const VersionedTable& table = *table_;
         for (std::size_t begin = 0; begin < n; begin += kPiece) {
             const std::size_t size = std::min(kPiece, n - begin);
@@ -828,18 +840,24 @@ public:
             checkActive();
             for (std::size_t i = 0; i < size + 2 * kAhead; ++i) {
                 if (i < size) {
-                    hashes[i] = hashOf(keyAt(begin + i));
-                    __builtin_prefetch(&table.slots_[table.home(hashes[i])]);
+                    const uint32_t hash = hashOf(keyAt(begin + i));
+                    places[i] = {hash, table.home(hash), kNone};
+                    __builtin_prefetch(&table.slots_[places[i].slot]);
                 }
                 if (i >= kAhead && i < size + kAhead) {
-                    uint32_t slot = table.home(hashes[i - kAhead]);
-                    const uint32_t likely = table.candidate(slot, hashes[i - kAhead]);
-                    if (likely != kNone) table.prefetch(likely);
+                    Place& place = places[i - kAhead];
+                    place.index = table.candidate(place.slot, place.hash);
+                    if (place.index != kNone) table.prefetch(place.index);
                 }
                 if (i < 2 * kAhead) continue;
-                const std::size_t at = i - 2 * kAhead;
-                const uint32_t index = table.locate(keyAt(begin + at), hashes[at]);
-                if (index != kNone && (table.entry(index).flags & kLive)) indexes[begin + at] = index;
+                Place& place = places[i - 2 * kAhead];
+                const auto& key = keyAt(begin + i - 2 * kAhead);
+                while (place.index != kNone && !sameKey(table.entry(place.index).key, key)) {
+                    place.slot = (place.slot + 1) & table.mask();
+                    place.index = table.candidate(place.slot, place.hash);
+                }
+                if (place.index != kNone && (table.entry(place.index).flags & kLive))
+                    indexes[begin + i - 2 * kAhead] = place.index;
             }
         }
         return indexes;
@@ -946,6 +964,26 @@ private:
     void checkActive() const {
         if (table_->active_ != id_) throw AttemptSuperseded();
     }
+
+    /// Room for the items of a piece. Unlike a vector's, its end stays in a register while they are added.
+    template <class Item>
+    class Room {
+    public:
+        Room() = default;
+        ~Room() {
+            clear();
+            std::allocator<Item>().deallocate(items_, kPiece);
+        }
+        Room(const Room&) = delete;
+        Room& operator=(const Room&) = delete;
+        void add(Item item) { std::construct_at(items_ + size_++, std::move(item)); }
+        std::span<Item> all() { return {items_, size_}; }
+        void clear() { std::destroy_n(items_, std::exchange(size_, 0)); }
+
+    private:
+        Item* const items_ = std::allocator<Item>().allocate(kPiece);
+        std::size_t size_ = 0;
+    };
 
     Ptr table_;
     const uint64_t id_;

@@ -37,6 +37,8 @@ public:
     Chunk<T> next() { return doNext(); }
     /// Hands over all elements in one array, instead of `next`, when it has them in one; else gives nothing.
     virtual std::optional<detail::Array<T>> takeArray() { return std::nullopt; }
+    /// How many elements are left, when that is known without making them.
+    virtual std::optional<std::size_t> left() const { return std::nullopt; }
 
 private:
     virtual Chunk<T> doNext() = 0;

@@ -248,9 +248,9 @@ std::vector<Owned<typename PlanT::T>> collect(const PlanT& plan, Where where) {
 template <class PlanT>
 int64_t countPartition(const PlanT& plan, TaskContext& context) {
     const auto counts = driveSplits(plan, context, [](auto&& drive, TaskContext&) {
-        int64_t n = 0;
-        drive([&](auto&&) { ++n; });
-        return n;
+        CountingSink sink;
+        drive(sink);
+        return static_cast<int64_t>(sink.count);
     });
     return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }

@@ -431,6 +431,15 @@ private:
     std::shared_ptr<const LastStage> last_;
 };
 
+/// A sink that counts the elements.
+struct CountingSink {
+    std::size_t count = 0;
+    template <class T>
+    void operator()(T&&) {
+        ++count;
+    }
+};
+
 /// How to compute an RDD: its node, and the fused stage that leads from a source node to it.
 template <class T_, class S_, class Stage_>
 struct Plan {
@@ -465,6 +474,12 @@ struct Plan {
 private:
     template <class U, class F>
     static void pull(CursorPtr<U> cursor, TaskContext& context, F&& f) {
+        if constexpr (std::is_same_v<F&, CountingSink&>) {
+            if (const auto left = cursor->left()) {
+                f.count += *left;
+                return;
+            }
+        }
         for (Chunk<U> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
             context.checkCancelled();
             forEachIn(chunk, f);
