@@ -71,6 +71,9 @@ std::vector<std::byte> encodeFrame(uint16_t kind, uint32_t schema, std::span<con
 /// @param origin  the file, for messages
 /// @throws FrameException  when anything is wrong
 Frame decodeFrame(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin);
+/// Checks the bytes of a frame without decompressing its body: the checksum is of the body as it is stored.
+/// @throws FrameException  when anything is wrong
+void checkFrame(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin);
 
 /// Writes a frame as a whole file, durable on return; see Fs::writeFileAtomically.
 void writeFrameFile(Fs& fs, const std::string& path, uint16_t kind, uint32_t schema, std::span<const std::byte> body,

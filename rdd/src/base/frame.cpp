@@ -39,6 +39,81 @@ Packed compress(std::span<const std::byte> body) {
     return {std::move(packed), static_cast<size_t>(count)};
 }
 
+/// A frame whose checksums are right, its body as it is stored.
+struct Stored {
+    uint16_t kind = 0;
+    uint32_t schema = 0;
+    bool isPacked = false;
+    uint64_t rawBytes = 0;
+    std::span<const std::byte> body;
+};
+
+Stored checkStored(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin) {
+    const auto number = [](uint64_t value) { return std::to_string(value); };
+    if (bytes.size() < Frame::kHeaderBytes) {
+        refuse(FrameError::kTooShort, origin,
+               "a header of " + number(Frame::kHeaderBytes) + " bytes expected, the file has " + number(bytes.size()));
+    }
+    ByteReader reader(bytes);
+    if (reader.u32() != kMagic)
+        refuse(FrameError::kNotAFrame, origin, "it does not begin with DSF1, so it is not ours");
+    const uint16_t format = reader.u16();
+    Stored frame;
+    frame.kind = reader.u16();
+    frame.schema = reader.u32();
+    const uint8_t compression = reader.u8();
+    const uint8_t flags = reader.u8();
+    const uint16_t padding = reader.u16();
+    frame.rawBytes = reader.u64();
+    const uint64_t bodyBytes = reader.u64();
+    const uint32_t bodyChecksum = reader.u32();
+    if (reader.u32() != crc32c(bytes.first(kCheckedHeaderBytes))) {
+        refuse(FrameError::kHeaderDamaged, origin, "the checksum of its header does not match, the file is damaged");
+    }
+    if (format > Frame::kFormat) {
+        refuse(FrameError::kUnknownFormat, origin,
+               "written by a newer version (format " + number(format) + " > " + number(Frame::kFormat) + ")");
+    }
+    if (format != Frame::kFormat || flags != 0 || padding != 0 ||
+        compression > static_cast<uint8_t>(FrameCompression::kLz4)) {
+        refuse(
+            FrameError::kUnknownFormat, origin,
+            "unknown format " + number(format) + ", compression " + number(compression) + ", flags " + number(flags));
+    }
+    if (frame.kind != expected.kind) {
+        refuse(FrameError::kWrongKind, origin,
+               "a file of kind " + number(expected.kind) + " expected, this is of kind " + number(frame.kind));
+    }
+    if (frame.schema > expected.newestSchema) {
+        refuse(FrameError::kNewerSchema, origin,
+               "written by a newer version (" + number(frame.schema) + " > " + number(expected.newestSchema) +
+                   "); read it with a program of that version");
+    }
+    if (bodyBytes != reader.remaining()) {
+        refuse(FrameError::kWrongLength, origin,
+               "a body of " + number(bodyBytes) + " bytes expected, found " + number(reader.remaining()));
+    }
+    if (frame.rawBytes > expected.maxBodyBytes) {
+        refuse(FrameError::kTooLarge, origin,
+               "contents of " + number(frame.rawBytes) + " bytes, at most " + number(expected.maxBodyBytes) +
+                   " are expected");
+    }
+    frame.body = bytes.subspan(Frame::kHeaderBytes);
+    if (crc32c(frame.body) != bodyChecksum) {
+        refuse(FrameError::kBodyDamaged, origin, "the checksum of its body does not match, the file is damaged");
+    }
+    frame.isPacked = compression == static_cast<uint8_t>(FrameCompression::kLz4);
+    if (!frame.isPacked) {
+        if (frame.rawBytes != bodyBytes) refuse(FrameError::kWrongLength, origin, "two different lengths of one body");
+        return frame;
+    }
+    // lz4 cannot make more than 255 bytes of one, so a larger claim is a lie that would only ask for memory.
+    if (bodyBytes > LZ4_MAX_INPUT_SIZE || frame.rawBytes > LZ4_MAX_INPUT_SIZE || frame.rawBytes / 255 > bodyBytes) {
+        refuse(FrameError::kTooLarge, origin, "impossible lengths of a compressed body");
+    }
+    return frame;
+}
+
 }  // namespace
 
 std::vector<std::byte> encodeFrame(uint16_t kind, uint32_t schema, std::span<const std::byte> body,
@@ -70,76 +145,24 @@ std::vector<std::byte> encodeFrame(uint16_t kind, uint32_t schema, std::span<con
 }
 
 Frame decodeFrame(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin) {
-    const auto number = [](uint64_t value) { return std::to_string(value); };
-    if (bytes.size() < Frame::kHeaderBytes) {
-        refuse(FrameError::kTooShort, origin,
-               "a header of " + number(Frame::kHeaderBytes) + " bytes expected, the file has " + number(bytes.size()));
-    }
-    ByteReader reader(bytes);
-    if (reader.u32() != kMagic)
-        refuse(FrameError::kNotAFrame, origin, "it does not begin with DSF1, so it is not ours");
-    const uint16_t format = reader.u16();
-    Frame frame;
-    frame.kind = reader.u16();
-    frame.schema = reader.u32();
-    const uint8_t compression = reader.u8();
-    const uint8_t flags = reader.u8();
-    const uint16_t padding = reader.u16();
-    const uint64_t rawBytes = reader.u64();
-    const uint64_t bodyBytes = reader.u64();
-    const uint32_t bodyChecksum = reader.u32();
-    if (reader.u32() != crc32c(bytes.first(kCheckedHeaderBytes))) {
-        refuse(FrameError::kHeaderDamaged, origin, "the checksum of its header does not match, the file is damaged");
-    }
-    if (format > Frame::kFormat) {
-        refuse(FrameError::kUnknownFormat, origin,
-               "written by a newer version (format " + number(format) + " > " + number(Frame::kFormat) + ")");
-    }
-    if (format != Frame::kFormat || flags != 0 || padding != 0 ||
-        compression > static_cast<uint8_t>(FrameCompression::kLz4)) {
-        refuse(
-            FrameError::kUnknownFormat, origin,
-            "unknown format " + number(format) + ", compression " + number(compression) + ", flags " + number(flags));
-    }
-    if (frame.kind != expected.kind) {
-        refuse(FrameError::kWrongKind, origin,
-               "a file of kind " + number(expected.kind) + " expected, this is of kind " + number(frame.kind));
-    }
-    if (frame.schema > expected.newestSchema) {
-        refuse(FrameError::kNewerSchema, origin,
-               "written by a newer version (" + number(frame.schema) + " > " + number(expected.newestSchema) +
-                   "); read it with a program of that version");
-    }
-    if (bodyBytes != reader.remaining()) {
-        refuse(FrameError::kWrongLength, origin,
-               "a body of " + number(bodyBytes) + " bytes expected, found " + number(reader.remaining()));
-    }
-    if (rawBytes > expected.maxBodyBytes) {
-        refuse(
-            FrameError::kTooLarge, origin,
-            "contents of " + number(rawBytes) + " bytes, at most " + number(expected.maxBodyBytes) + " are expected");
-    }
-    const std::span<const std::byte> body = bytes.subspan(Frame::kHeaderBytes);
-    if (crc32c(body) != bodyChecksum) {
-        refuse(FrameError::kBodyDamaged, origin, "the checksum of its body does not match, the file is damaged");
-    }
-    if (compression == static_cast<uint8_t>(FrameCompression::kNone)) {
-        if (rawBytes != bodyBytes) refuse(FrameError::kWrongLength, origin, "two different lengths of one body");
-        frame.body.assign(body.begin(), body.end());
+    const Stored stored = checkStored(bytes, expected, origin);
+    Frame frame{stored.kind, stored.schema, {}};
+    if (!stored.isPacked) {
+        frame.body.assign(stored.body.begin(), stored.body.end());
         return frame;
     }
-    // lz4 cannot make more than 255 bytes of one, so a larger claim is a lie that would only ask for memory.
-    if (bodyBytes > LZ4_MAX_INPUT_SIZE || rawBytes > LZ4_MAX_INPUT_SIZE || rawBytes / 255 > bodyBytes) {
-        refuse(FrameError::kTooLarge, origin, "impossible lengths of a compressed body");
-    }
-    frame.body.resize(rawBytes);
-    const int unpacked =
-        LZ4_decompress_safe(reinterpret_cast<const char*>(body.data()), reinterpret_cast<char*>(frame.body.data()),
-                            static_cast<int>(bodyBytes), static_cast<int>(rawBytes));
-    if (unpacked < 0 || static_cast<uint64_t>(unpacked) != rawBytes) {
+    frame.body.resize(stored.rawBytes);
+    const int unpacked = LZ4_decompress_safe(reinterpret_cast<const char*>(stored.body.data()),
+                                             reinterpret_cast<char*>(frame.body.data()),
+                                             static_cast<int>(stored.body.size()), static_cast<int>(stored.rawBytes));
+    if (unpacked < 0 || static_cast<uint64_t>(unpacked) != stored.rawBytes) {
         refuse(FrameError::kBodyDamaged, origin, "its body cannot be decompressed");
     }
     return frame;
+}
+
+void checkFrame(std::span<const std::byte> bytes, const FrameExpectation& expected, const std::string& origin) {
+    (void)checkStored(bytes, expected, origin);
 }
 
 void writeFrameFile(Fs& fs, const std::string& path, uint16_t kind, uint32_t schema, std::span<const std::byte> body,

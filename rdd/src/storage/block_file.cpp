@@ -21,7 +21,7 @@ std::vector<std::byte> encodeBlock(const Block& block, const BlockCodec& codec) 
 }
 
 void checkBlock(std::span<const std::byte> frame, const std::string& origin) {
-    (void)decodeFrame(frame, {.kind = kBlockKind, .newestSchema = kSchema}, origin);
+    checkFrame(frame, {.kind = kBlockKind, .newestSchema = kSchema}, origin);
 }
 
 BlockPtr decodeBlock(std::span<const std::byte> frame, const BlockCodec& codec, const std::string& origin) {
