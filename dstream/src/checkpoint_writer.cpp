@@ -182,15 +182,8 @@ void CheckpointWriter::writeRdds(Request& request) {
             core_.sparkContext.getCheckpointDir().value_or("") + "/rdd-" + std::to_string(due.rdd->id());
         std::string written = place + kChangesBeside;
         try {
-            if (due.writeChanges) {
-                // Before the whole one: where that is, it is known whether these are.
-                const bool good = due.rdd->isCheckpointed() ? posixFs().exists(written) : due.writeChanges(written);
-                if (good) {
-                    due.bases.push_back(written);
-                } else {
-                    due.bases.clear();
-                }
-            }
+            // Before the whole one: where that is, it is known whether these are.
+            if (due.writeChanges && !due.rdd->isCheckpointed()) due.writeChanges(written);
             written = place;
             due.rdd->markForCheckpoint();
             due.rdd->doCheckpoint();
@@ -202,8 +195,8 @@ void CheckpointWriter::writeRdds(Request& request) {
         }
         const auto directory = due.rdd->checkpointFile();
         if (!directory || directory->empty()) continue;  // not written, or a local one
-        unnamed_.push_back(
-            {rddsWritten_ + 1, due.op, due.time, rddCheckpointOf(*due.rdd, *directory, std::move(due.bases))});
+        unnamed_.push_back({rddsWritten_ + 1, due.op, due.time,
+                            rddCheckpointOf(*due.rdd, *directory, std::move(due.bases), due.writeChanges != nullptr)});
         ++rddsWritten_;
         name(request.checkpoint, due.op, due.time, unnamed_.back().rdd);
     }

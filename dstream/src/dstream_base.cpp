@@ -29,7 +29,15 @@ std::shared_ptr<detail::StreamingOwner> lockContext(const std::weak_ptr<detail::
 }  // namespace
 
 detail::RddCheckpoint detail::rddCheckpointOf(const RddBase& rdd, const std::string& directory,
-                                              std::vector<std::string> bases) {
+                                              std::vector<std::string> bases, bool mayHaveChanges) {
+    if (mayHaveChanges) {
+        const std::string changes = directory + kChangesBeside;
+        if (posixFs().exists(changes)) {
+            bases.push_back(changes);
+        } else {
+            bases.clear();
+        }
+    }
     const auto partitioner = rdd.partitioner();
     return {directory, rdd.numPartitions(), partitioner && partitioner->impl().placesByHash(), std::move(bases)};
 }
@@ -216,16 +224,7 @@ const std::map<Time, detail::RddCheckpoint>& DStreamBase::updateRddCheckpoints()
         const RddBase& rdd = generated->base();
         const auto directory = rdd.checkpointFile();
         if (!directory || directory->empty()) continue;
-        std::vector<std::string> bases = checkpointBases(time);
-        if (changesBeside(time)) {
-            const std::string changes = *directory + detail::kChangesBeside;
-            if (posixFs().exists(changes)) {
-                bases.push_back(changes);
-            } else {
-                bases.clear();
-            }
-        }
-        current[time] = detail::rddCheckpointOf(rdd, *directory, std::move(bases));
+        current[time] = detail::rddCheckpointOf(rdd, *directory, checkpointBases(time), changesBeside(time) != nullptr);
         checkpointed(time, current[time]);
     }
     if (!current.empty()) rddCheckpoints_ = std::move(current);

@@ -16,7 +16,9 @@
 namespace dstream::detail {
 
 /// The description of a checkpoint that has been written.
-RddCheckpoint rddCheckpointOf(const RddBase& rdd, const std::string& directory, std::vector<std::string> bases);
+/// @param mayHaveChanges  it is of a whole state: `bases` are those of the changes beside it, if these were written
+RddCheckpoint rddCheckpointOf(const RddBase& rdd, const std::string& directory, std::vector<std::string> bases,
+                              bool mayHaveChanges);
 
 /// The streams of one context: inputs, outputs and everything between them.
 /// Grows while the program builds it; from `start` on its shape is fixed and only the generator's thread walks it.

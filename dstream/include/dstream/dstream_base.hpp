@@ -74,8 +74,8 @@ struct DueRddCheckpoint {
     std::shared_ptr<RddBase> rdd;
     std::vector<std::string> bases;  // those that it adds to
     std::optional<std::size_t> op;   // the operator's place in the checkpoint; absent for what is not restored
-    /// Writes the changes beside it to a directory; false when they are not known any more. Null: there are to be none.
-    std::function<bool(const std::string& directory)> writeChanges{};
+    /// Writes the changes beside it to a directory, unless they are not known any more. Null: there are to be none.
+    std::function<void(const std::string& directory)> writeChanges{};
 };
 
 /// One output operation of one batch, ready to run on a job thread.
@@ -174,7 +174,7 @@ protected:
     /// thread only.
     virtual std::vector<std::string> checkpointBases(Time) const { return {}; }
     /// What writes the changes beside the checkpoint, on any thread. If there are some, the bases above are theirs.
-    virtual std::function<bool(const std::string&)> changesBeside(Time) const { return {}; }
+    virtual std::function<void(const std::string&)> changesBeside(Time) const { return {}; }
     virtual void checkpointed(Time, const detail::RddCheckpoint&) {}
     /// Called for each generated RDD that is dropped while `spark.streaming.unpersist` is on: drops its cached blocks.
     virtual void forget(Time time, RddBase& rdd);

@@ -1156,13 +1156,13 @@ private:
         const auto found = bases_.find(time);
         return found == bases_.end() ? std::vector<std::string>() : found->second.directories;
     }
-    std::function<bool(const std::string&)> changesBeside(Time time) const final {
+    std::function<void(const std::string&)> changesBeside(Time time) const final {
         const auto found = bases_.find(time);
         if (found == bases_.end() || !found->second.besideSince) return {};
         return [live = live_, base = found->second.besideSince->milliseconds(),
                 number = time.milliseconds()](const std::string& directory) {
             const auto [versions, bases] = live->keptSince(base, number);
-            if (versions.empty()) return false;
+            if (versions.empty()) return;
             posixFs().makeDurableDirectories(directory);
             for (std::size_t part = 0; part < versions.size(); ++part) {
                 Array<Record> one;
@@ -1170,7 +1170,6 @@ private:
                 writeBlockFile(directory, static_cast<int>(part), VectorBlock<Record>(std::move(one)),
                                *blockCodecFor<Record>(), 0);
             }
-            return true;
         };
     }
     /// The last state written as a whole and those that add to it.
