@@ -85,10 +85,10 @@ class RecoveryTest : public StreamTest {
 protected:
     std::string checkpoints() const { return directory_ / "checkpoint"; }
 
-    /// Starts the program, which `define(ssc)` makes and which puts out what it returns, lets `batches` batches come,
-    /// stops at once, and returns the output by batch.
+    /// Makes a program anew or from its checkpoints, and what collects the output of the stream that `define(ssc)`
+    /// returns.
     template <class Define>
-    auto runOn(int64_t batches, Define define, SparkConf conf = SparkConf()) {
+    auto open(Define define, SparkConf conf = SparkConf()) {
         decltype(testkit::collect(define(std::declval<const StreamingContext&>()))) output;
         auto ssc = StreamingContext::getOrCreate(checkpoints(), [&] {
             auto made = makeContext(Seconds(1), conf);
@@ -96,6 +96,14 @@ protected:
             output = testkit::collect(define(made));
             return made;
         });
+        return std::pair(std::move(ssc), std::move(output));
+    }
+
+    /// Starts the program, which `define(ssc)` makes and which puts out what it returns, lets `batches` batches come,
+    /// stops at once, and returns the output by batch.
+    template <class Define>
+    auto runOn(int64_t batches, Define define, SparkConf conf = SparkConf()) {
+        auto [ssc, output] = open(std::move(define), std::move(conf));
         ssc.start();
         testkit::manualClock(ssc).advance(Seconds(batches));
         ssc.stop();
@@ -119,14 +127,8 @@ protected:
     /// states that are due every `interval` batches.
     template <class Define>
     auto runStepwise(int64_t batches, int64_t interval, Define define, SparkConf conf = SparkConf()) {
-        decltype(testkit::collect(define(std::declval<const StreamingContext&>()))) output;
         auto events = std::make_shared<CheckpointEvents>();
-        auto ssc = StreamingContext::getOrCreate(checkpoints(), [&] {
-            auto made = makeContext(Seconds(1), conf);
-            made.checkpoint(checkpoints());
-            output = testkit::collect(define(made));
-            return made;
-        });
+        auto [ssc, output] = open(std::move(define), std::move(conf));
         ssc.addStreamingListener(events);
         ssc.start();
         auto& clock = testkit::manualClock(ssc);

@@ -98,13 +98,7 @@ TEST_F(RecoveryRowsTest, Row10_AFullDiskStopsTheCheckpointsAndNotTheBatches) {
     FullDisk disk;
     const Replaced replaced(disk);
     auto events = std::make_shared<CheckpointEvents>();
-    testkit::Collected<Count> output;
-    auto ssc = StreamingContext::getOrCreate(checkpoints(), [&] {
-        auto made = makeContext();
-        made.checkpoint(checkpoints());
-        output = testkit::collect(sums()(made));
-        return made;
-    });
+    auto [ssc, output] = open(sums());
     ssc.addStreamingListener(events);
     ssc.start();
     auto& clock = testkit::manualClock(ssc);
@@ -211,13 +205,7 @@ TEST_F(RecoveryRowsTest, Row13_DamagedCheckpointsAreSetAsideCountedAndTheOneBefo
         std::filesystem::resize_file(detail::checkpointPath(checkpoints(), time), 77);
     }
     auto events = std::make_shared<CheckpointEvents>();
-    testkit::Collected<Count> output;
-    auto ssc = StreamingContext::getOrCreate(checkpoints(), [&] {
-        auto made = makeContext();
-        made.checkpoint(checkpoints());
-        output = testkit::collect(sums()(made));
-        return made;
-    });
+    auto [ssc, output] = open(sums());
     EXPECT_EQ(ssc.checkpointCounters().damaged, 2);
     ssc.addStreamingListener(events);
     ssc.start();
