@@ -122,8 +122,10 @@ int main(int argc, char** argv) {
                 long wanted = 0, taken = 0, size = 0;
                 for (int p = c; p < partitions; p += consumers) {
                     int64_t low = 0, high = 0;
-                    if (rd_kafka_query_watermark_offsets(client, topic.c_str(), p, &low, &high, 60'000) != 0) {
-                        std::exit(1);
+                    // A broker that has just started does not know its leaders yet.
+                    for (int left = 20; rd_kafka_query_watermark_offsets(client, topic.c_str(), p, &low, &high, 5'000);
+                         rd_kafka_poll(client, 100)) {
+                        if (--left == 0) std::exit(1);
                     }
                     wanted += high - low;
                     rd_kafka_topic_partition_list_add(list, topic.c_str(), p)->offset = low;
