@@ -5,7 +5,10 @@
 #include "streaming_core.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <iostream>
+#include <utility>
+#include <vector>
 
 namespace dstream::detail {
 
@@ -24,6 +27,19 @@ void throwEmptyRdd(const DStreamBase& stream, Time time) {
     throw SparkException("the function of " + stream.scopeText() +
                          " must not return an empty RDD handle, but did for batch " + time.toString() +
                          "; return SparkContext::emptyRDD for no data");
+}
+
+std::shared_ptr<DStreamBase> asShared(DStreamBase* made) {
+    return std::shared_ptr<DStreamBase>(made);
+}
+GeneratedRddPtr asShared(const GeneratedRdd* made) {
+    return GeneratedRddPtr(made);
+}
+
+RDD<int64_t> sumOfCounts(const RDD<std::pair<int64_t, int64_t>>& counts, const Partitioner& partitioner,
+                         std::source_location where) {
+    const auto zero = counts.sparkContext().parallelize(std::vector{std::pair<int64_t, int64_t>(0, 0)}, 1, where);
+    return counts.unionWith(zero, where).reduceByKey(partitioner, std::plus<>{}, where).values(where);
 }
 
 void checkCompatible(const char* operatorName, const DStreamBase::Parents& streams) {
@@ -66,11 +82,11 @@ void printBatch(Time time, const std::vector<std::string>& records, bool more) {
     std::cout << text << std::flush;
 }
 
-template void printFirst(const RDD<int>&, int, Time, std::source_location);
-template void printFirst(const RDD<int64_t>&, int, Time, std::source_location);
-template void printFirst(const RDD<std::string>&, int, Time, std::source_location);
-template void printFirst(const RDD<std::pair<std::string, int>>&, int, Time, std::source_location);
-template void printFirst(const RDD<std::pair<std::string, int64_t>>&, int, Time, std::source_location);
+template void addPrint(const StreamNodePtr<int>&, int, std::source_location);
+template void addPrint(const StreamNodePtr<int64_t>&, int, std::source_location);
+template void addPrint(const StreamNodePtr<std::string>&, int, std::source_location);
+template void addPrint(const StreamNodePtr<std::pair<std::string, int>>&, int, std::source_location);
+template void addPrint(const StreamNodePtr<std::pair<std::string, int64_t>>&, int, std::source_location);
 
 std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time) {
     std::string name = std::to_string(time.milliseconds());

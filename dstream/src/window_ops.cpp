@@ -3,6 +3,9 @@
 #include "dstream/dstream.hpp"
 #include "rdd/exceptions.hpp"
 
+#include <cstdint>
+#include <functional>
+#include <source_location>
 #include <string>
 
 namespace dstream::detail {
@@ -18,6 +21,11 @@ void checkWindow(const DStreamBase& parent, Duration window, Duration slide) {
     };
     check("windowDuration", window);
     check("slideDuration", slide);
+}
+
+DStream<int64_t> sumByWindow(const DStream<int64_t>& numbers, Duration windowDuration, Duration slideDuration,
+                             std::source_location where) {
+    return numbers.reduceByWindow(std::plus<int64_t>{}, std::minus<int64_t>{}, windowDuration, slideDuration, where);
 }
 
 }  // namespace dstream::detail

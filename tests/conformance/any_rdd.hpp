@@ -9,11 +9,128 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
-// Compiled in rdd_pair_ops.cpp.
-DSTREAM_ELEMENT(extern template, conformance::Value)
-DSTREAM_PAIR(extern template, conformance::Value, conformance::Value)
+namespace conformance {
+
+// What keyed operators return.
+using Group = std::pair<Value, Values>;
+using Groups = std::pair<Value, std::pair<Values, Values>>;
+template <dstream::detail::JoinKind kKind>
+using Joined = std::pair<Value, dstream::detail::Joined<kKind, Value, Value>>;
+using InnerJoined = Joined<dstream::detail::JoinKind::kInner>;
+using LeftJoined = Joined<dstream::detail::JoinKind::kLeft>;
+using RightJoined = Joined<dstream::detail::JoinKind::kRight>;
+using FullJoined = Joined<dstream::detail::JoinKind::kFull>;
+
+struct FromPair {
+    Value operator()(const Pair& pair) const { return fromPair(pair); }
+};
+struct ToPair {
+    Pair operator()(const Value& value) const { return toPair(value); }
+};
+/// Puts the value that a keyed operator returned into the variant.
+struct ToValue {
+    Value operator()(const Value& value) const { return value; }
+    Value operator()(const Values& group) const { return Value::bag(group); }
+    template <class T>
+    Value operator()(const std::optional<T>& value) const {
+        return Value::optional(value);
+    }
+    template <class A, class B>
+    Value operator()(const std::pair<A, B>& both) const {
+        return Value::pair((*this)(both.first), (*this)(both.second));
+    }
+    template <class... A>
+    Value operator()(const std::tuple<A...>& parts) const {
+        return std::apply([this](const auto&... part) { return Value::tuple({(*this)(part)...}); }, parts);
+    }
+};
+
+using ValuePlan = dstream::detail::PlanOf<Value>;
+using PairPlan = dstream::detail::PlanOf<Pair>;
+
+}  // namespace conformance
+
+// What RDDs and streams both need, compiled once. A step of the narrow operators:
+#define CONFORMANCE_STEP(linkage, From, To, step, ...)                                                               \
+    linkage class dstream::detail::StageCursor<                                                                      \
+        To, From,                                                                                                    \
+        dstream::detail::FusedStage<dstream::detail::IdentityStage<From>, dstream::detail::step<__VA_ARGS__>>>;      \
+    linkage class dstream::detail::NarrowNode<                                                                       \
+        From, dstream::detail::FusedStage<dstream::detail::IdentityStage<From>, dstream::detail::step<__VA_ARGS__>>, \
+        From, dstream::detail::step<__VA_ARGS__>>;
+// and the results of a keyed operator, which ToValue makes values:
+#define CONFORMANCE_KEYED(linkage, Result)                                            \
+    linkage class dstream::VectorBlock<Result>;                                       \
+    linkage const dstream::BlockCodec* dstream::detail::blockCodecFor<Result>();      \
+    linkage class dstream::detail::SharedArrayCursor<Result, dstream::BlockPtr>;      \
+    linkage class dstream::RddNode<Result>;                                           \
+    linkage class dstream::detail::BlockFilesNode<Result>;                            \
+    linkage class dstream::detail::StageCursorBase<conformance::Pair, Result, false>; \
+    CONFORMANCE_STEP(linkage, Result, conformance::Pair, MapValuesStep, Result, conformance::ToValue)
+#define CONFORMANCE_JOIN(linkage, kKind, Result)                                          \
+    CONFORMANCE_KEYED(linkage, Result)                                                    \
+    linkage dstream::RDD<Result> dstream::detail::join<dstream::detail::JoinKind::kKind>( \
+        const conformance::PairPlan&, const conformance::PairPlan&, const PartitionChoice&, std::source_location);
+
+// In rdd_ops.cpp.
+#define CONFORMANCE_VALUES(linkage)                                                                                    \
+    DSTREAM_ELEMENT(linkage, conformance::Value)                                                                       \
+    linkage class dstream::detail::StageCursorBase<conformance::Value, conformance::Value, false>;                     \
+    linkage class dstream::detail::StageCursorBase<conformance::Pair, conformance::Value, false>;                      \
+    linkage class dstream::detail::StageCursorBase<conformance::Value, conformance::Pair, false>;                      \
+    CONFORMANCE_STEP(linkage, conformance::Value, conformance::Value, MapStep, conformance::Value, conformance::Value, \
+                     conformance::Fn1)                                                                                 \
+    CONFORMANCE_STEP(linkage, conformance::Value, conformance::Value, FilterStep, conformance::Value,                  \
+                     conformance::Value, conformance::Predicate)                                                       \
+    CONFORMANCE_STEP(linkage, conformance::Value, conformance::Value, FlatMapStep, conformance::Value,                 \
+                     conformance::Value, conformance::FnMany)                                                          \
+    CONFORMANCE_STEP(linkage, conformance::Value, conformance::Pair, MapStep, conformance::Value, conformance::Value,  \
+                     conformance::ToPair)                                                                              \
+    CONFORMANCE_STEP(linkage, conformance::Pair, conformance::Value, MapStep, conformance::Pair, conformance::Pair,    \
+                     conformance::FromPair)                                                                            \
+    linkage dstream::RDD<conformance::Value> dstream::detail::unionAll(                                                \
+        const std::shared_ptr<SparkContextCore>&, std::vector<std::shared_ptr<RddNode<conformance::Value>>>,           \
+        std::source_location);                                                                                         \
+    linkage dstream::RDD<conformance::Value> dstream::detail::coalesce(                                                \
+        const std::shared_ptr<RddNode<conformance::Value>>&, int, bool, const char*, std::source_location,             \
+        const PartitionCoalescer*);
+
+// In rdd_pair_ops.cpp.
+#define CONFORMANCE_PAIRS(linkage)                                                                                    \
+    DSTREAM_PAIR(linkage, conformance::Value, conformance::Value)                                                     \
+    linkage class dstream::detail::PlainShuffle<conformance::PairPlan>;                                               \
+    linkage class dstream::detail::StageCursorBase<conformance::Pair, conformance::Pair, false>;                      \
+    CONFORMANCE_STEP(linkage, conformance::Pair, conformance::Pair, MapValuesStep, conformance::Pair,                 \
+                     conformance::Fn1)                                                                                \
+    CONFORMANCE_STEP(linkage, conformance::Pair, conformance::Pair, FlatMapValuesStep, conformance::Pair,             \
+                     conformance::FnMany)                                                                             \
+    CONFORMANCE_STEP(linkage, conformance::Pair, conformance::Pair, FilterStep, conformance::Pair, conformance::Pair, \
+                     conformance::PairPredicate)                                                                      \
+    linkage dstream::RDD<conformance::Pair> dstream::detail::unionAll(                                                \
+        const std::shared_ptr<SparkContextCore>&, std::vector<std::shared_ptr<RddNode<conformance::Pair>>>,           \
+        std::source_location);                                                                                        \
+    linkage dstream::RDD<conformance::Pair> dstream::detail::partitionBy(const conformance::PairPlan&, Partitioner,   \
+                                                                         const char*, std::source_location);          \
+    linkage dstream::RDD<conformance::Pair> dstream::detail::reduceByKey(                                             \
+        const conformance::PairPlan&, conformance::Fn2, const PartitionChoice&, const char*, std::source_location);   \
+    linkage dstream::RDD<conformance::Pair> dstream::detail::combineByKey<conformance::Value>(                        \
+        const conformance::PairPlan&, conformance::Fn1, conformance::Fn2, conformance::Fn2, const PartitionChoice&,   \
+        bool, const char*, std::source_location);                                                                     \
+    CONFORMANCE_KEYED(linkage, conformance::Group)                                                                    \
+    CONFORMANCE_KEYED(linkage, conformance::Groups)                                                                   \
+    linkage dstream::RDD<conformance::Groups> dstream::detail::cogroup(                                               \
+        const PartitionChoice&, std::source_location, const conformance::PairPlan&, const conformance::PairPlan&);    \
+    CONFORMANCE_JOIN(linkage, kInner, conformance::InnerJoined)                                                       \
+    CONFORMANCE_JOIN(linkage, kLeft, conformance::LeftJoined)                                                         \
+    CONFORMANCE_JOIN(linkage, kRight, conformance::RightJoined)                                                       \
+    CONFORMANCE_JOIN(linkage, kFull, conformance::FullJoined)
+
+CONFORMANCE_VALUES(extern template)
+CONFORMANCE_PAIRS(extern template)
 
 namespace conformance {
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+CONFORMANCE_VALUES(template)
+
 namespace conformance {
 
 using dstream::Iterator;
@@ -15,18 +17,12 @@ using dstream::Time;
 
 namespace {
 
-Value toValue(const std::vector<Value>& items) {
-    return Value::list(items);
-}
-Value toValue(const std::pair<Value, int64_t>& pair) {
-    return Value::pair(pair.first, Value(pair.second));
-}
-
-/// Puts what an operator returned into the variant.
-struct ToValue {
-    template <class T>
-    Value operator()(const T& x) const {
-        return toValue(x);
+struct ToList {
+    Value operator()(const Values& items) const { return Value::list(items); }
+};
+struct WithNumber {
+    Value operator()(const std::pair<Value, int64_t>& pair) const {
+        return Value::pair(pair.first, Value(pair.second));
     }
 };
 
@@ -93,7 +89,7 @@ AnyRdd groupBy(const RddCall& call) {
     const auto n = call.step.maybeNumber("partitions");
     const auto grouped =
         call.in.values().groupBy(call.step.fn1(), n ? dstream::PartitionChoice(*n) : dstream::PartitionChoice());
-    return RDD<Pair>(grouped.mapValues([](const Values& group) { return Value::bag(group); }));
+    return RDD<Pair>(grouped.mapValues(ToValue()));
 }
 
 AnyRdd broadcastLookup(const RddCall& call) {
@@ -229,11 +225,11 @@ Values lineageDepth(const ActionCall& call) {
 
 RDD<Value> AnyRdd::values() const {
     if (values_) return values_;
-    return RDD<Value>(pairs_.map([](const Pair& pair) { return fromPair(pair); })).setName(kOtherForm);
+    return RDD<Value>(pairs_.map(FromPair())).setName(kOtherForm);
 }
 RDD<Pair> AnyRdd::pairs() const {
     if (pairs_) return pairs_;
-    return RDD<Pair>(values_.map([](const Value& value) { return toPair(value); })).setName(kOtherForm);
+    return RDD<Pair>(values_.map(ToPair())).setName(kOtherForm);
 }
 
 const AnyRdd& named(const NamedRdds& names, const std::string& name) {
@@ -261,7 +257,7 @@ const RddOps& rddOps() {
         {"map", [](C c) -> AnyRdd { return Result(c.in.values().map(c.step.fn1())); }},
         {"filter", filter},
         {"flatMap", [](C c) -> AnyRdd { return Result(c.in.values().flatMap(c.step.fnMany())); }},
-        {"glom", [](C c) -> AnyRdd { return Result(c.in.values().glom().map(ToValue())); }},
+        {"glom", [](C c) -> AnyRdd { return Result(c.in.values().glom().map(ToList())); }},
         {"mapPartitions",
          [](C c) -> AnyRdd { return Result(c.in.values().mapPartitions(OnPartition{c.step.fnPartition()})); }},
         {"mapPartitionsWithIndex",
@@ -269,8 +265,8 @@ const RddOps& rddOps() {
              return Result(c.in.values().mapPartitionsWithIndex(OnPartitionWithIndex{c.step.fnPartitionWithIndex()}));
          }},
         {"zip", [](C c) -> AnyRdd { return c.in.values().zip(other(c)); }},
-        {"zipWithIndex", [](C c) -> AnyRdd { return Result(c.in.values().zipWithIndex().map(ToValue())); }},
-        {"zipWithUniqueId", [](C c) -> AnyRdd { return Result(c.in.values().zipWithUniqueId().map(ToValue())); }},
+        {"zipWithIndex", [](C c) -> AnyRdd { return Result(c.in.values().zipWithIndex().map(WithNumber())); }},
+        {"zipWithUniqueId", [](C c) -> AnyRdd { return Result(c.in.values().zipWithUniqueId().map(WithNumber())); }},
         {"zipPartitions",
          [](C c) -> AnyRdd {
              return Result(c.in.values().zipPartitions(other(c), OnTwoPartitions{c.step.fnTwoPartitions()}));

@@ -1,7 +1,6 @@
 #include "any_rdd.hpp"
 
-DSTREAM_ELEMENT(template, conformance::Value)
-DSTREAM_PAIR(template, conformance::Value, conformance::Value)
+CONFORMANCE_PAIRS(template)
 
 namespace conformance {
 
@@ -11,32 +10,7 @@ using dstream::RDD;
 
 namespace {
 
-Value toValue(const Value& value) {
-    return value;
-}
-Value toValue(const std::vector<Value>& group) {
-    return Value::bag(group);
-}
-template <class T>
-Value toValue(const std::optional<T>& value) {
-    return Value::optional(value);
-}
-template <class A, class B>
-Value toValue(const std::pair<A, B>& both) {
-    return Value::pair(toValue(both.first), toValue(both.second));
-}
-template <class... A>
-Value toValue(const std::tuple<A...>& parts) {
-    return std::apply([](const auto&... part) { return Value::tuple({toValue(part)...}); }, parts);
-}
-
-/// Puts the value that a keyed operator returned into the variant; keeps the partitioner.
-struct ToValue {
-    template <class T>
-    Value operator()(const T& x) const {
-        return toValue(x);
-    }
-};
+/// Keeps the partitioner.
 template <class T>
 AnyRdd keyed(const RDD<std::pair<Value, T>>& rdd) {
     return RDD<Pair>(rdd.mapValues(ToValue()));

@@ -131,11 +131,11 @@ AnyStream makeQueue(const StreamingContext& ssc, const nlohmann::json& input, Pu
 
 DStream<Value> AnyStream::values() const {
     if (values_) return *values_;
-    return pairs_->map([](const Pair& pair) { return fromPair(pair); });
+    return pairs_->map(FromPair());
 }
 DStream<Pair> AnyStream::pairs() const {
     if (pairs_) return *pairs_;
-    return values_->map([](const Value& value) { return toPair(value); });
+    return values_->map(ToPair());
 }
 
 const AnyStream& named(const NamedStreams& names, const std::string& name) {

@@ -14,24 +14,7 @@ using dstream::Time;
 
 namespace {
 
-Value toValue(const Value& value) {
-    return value;
-}
-Value toValue(const std::vector<Value>& group) {
-    return Value::bag(group);
-}
-Value toValue(const std::optional<Value>& value) {
-    return Value::optional(value);
-}
-
-/// Puts the value that a keyed operator returned into the variant; keeps the partitioner.
-struct ToValue {
-    Value operator()(const std::vector<Value>& group) const { return toValue(group); }
-    template <class A, class B>
-    Value operator()(const std::pair<A, B>& both) const {
-        return Value::pair(toValue(both.first), toValue(both.second));
-    }
-};
+/// Keeps the partitioner.
 template <class T>
 AnyStream keyed(const DStream<std::pair<Value, T>>& stream) {
     return DStream<Pair>(stream.mapValues(ToValue()));
@@ -46,7 +29,7 @@ PartitionChoice partitions(const Step& step) {
 
 AnyStream groupByKeyAndWindow(const StreamCall& c) {
     const auto grouped = c.in.pairs().groupByKeyAndWindow(c.window(), c.maybeSlide(), partitions(c.step));
-    return DStream<Pair>(grouped.mapValues([](const Values& group) { return Value::bag(group); }));
+    return keyed(grouped);
 }
 
 AnyStream reduceByKeyAndWindow(const StreamCall& c) {

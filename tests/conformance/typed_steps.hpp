@@ -30,7 +30,7 @@ using Text = std::string_view;
 std::vector<Text> splitWords(Text text);
 std::vector<Text> splitChars(Text text);
 
-struct ToValue {
+struct PlainToValue {
     Value operator()(int64_t x) const { return Value(x); }
     Value operator()(Text x) const { return Value(x); }
     template <class A, class B>
@@ -68,7 +68,7 @@ inline auto pairFn() {
 }
 template <class A>
 auto testFn(const Step& step) {
-    return TypedFn<bool, A>{[f = step.predicate()](A x) { return f(ToValue()(x)); }};
+    return TypedFn<bool, A>{[f = step.predicate()](A x) { return f(PlainToValue()(x)); }};
 }
 
 /// True when a chain of the table is `path` or begins with it.
@@ -127,7 +127,7 @@ Any typedChain(const Source& source, nlohmann::json& steps, CallCounts* counts) 
     if constexpr (kInTable<Chains, kPath..., 'p'>) {
         if (shape == Shape::kPair) return onward.template operator()<'p'>(source.map(pairFn()));
     }
-    return Any(Handle(source.map(ToValue())));
+    return Any(Handle(source.map(PlainToValue())));
 }
 
 template <class T>

@@ -38,6 +38,10 @@ struct FilterOp {
     auto operator()(const auto& rdd) const { return rdd.filter(f, where); }
 };
 
+/// The sum of the values, 0 where there are none. All keys are 0.
+RDD<int64_t> sumOfCounts(const RDD<std::pair<int64_t, int64_t>>& counts, const Partitioner& partitioner,
+                         std::source_location where);
+
 /// What every stream has: its node, times, storage and name. `Self` is the handle's type, `Base` the class this is
 /// added to.
 template <class Self, class T, class Base>
@@ -147,16 +151,12 @@ public:
     auto count(Where where = Where::current()) const {
         const HashPartitioner partitioner(context().sparkContext().defaultParallelism());
         return op<MissingParent::kError>("count", where, [partitioner, where](const auto& rdd) {
-            using Counts = std::vector<std::pair<int64_t, int64_t>>;
             auto countPartition = [](auto&& part) {
                 int64_t n = 0;
                 for (auto it = part.begin(); it != part.end(); ++it) ++n;
-                return Counts{{0, n}};
+                return std::vector{std::pair<int64_t, int64_t>(0, n)};
             };
-            RDD<std::pair<int64_t, int64_t>> counts = rdd.mapPartitions(countPartition, false, where);
-            return RDD<int64_t>(counts.unionWith(rdd.sparkContext().parallelize(Counts{{0, 0}}, 1, where), where)
-                                    .reduceByKey(partitioner, std::plus<>{}, where)
-                                    .values(where));
+            return sumOfCounts(rdd.mapPartitions(countPartition, false, where), partitioner, where);
         });
     }
     /// (value, how often it occurs) of each batch.

@@ -83,7 +83,7 @@ public:
 /// Makes an input node and registers it with its context.
 template <class Node, class... Args>
 auto makeInputStream(const StreamingContext& ssc, Args&&... args) {
-    auto node = std::make_shared<Node>(ssc, std::forward<Args>(args)...);
+    auto node = detail::makeStreamNode<DStreamNodeOf<typename Node::Rdd>, Node>(ssc, std::forward<Args>(args)...);
     detail::registerInput(node);
     if constexpr (std::is_same_v<typename Node::Rdd, TextRDD>) {
         return TextDStream(std::move(node));
@@ -269,8 +269,8 @@ private:
     std::optional<R> compute(Time time) override {
         const StreamingContext ssc = this->context();
         using Read = std::conditional_t<std::is_same_v<R, TextRDD>, std::string_view, typename R::Element>;
-        auto node = std::make_shared<ReceivedBlocksNode<Read>>(ssc.sparkContext(), source_.blocksOf(ssc, time),
-                                                               this->operatorName(), this->creationSite());
+        auto node = makeNode<ReceivedBlocksNode<Read>>(ssc.sparkContext(), source_.blocksOf(ssc, time),
+                                                       this->operatorName(), this->creationSite());
         if constexpr (std::is_same_v<R, TextRDD>) {
             return TextRDD::of(std::move(node), this->operatorName(), this->creationSite());
         } else {

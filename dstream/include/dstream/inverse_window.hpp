@@ -5,6 +5,7 @@
 #include "rdd/detail/flat_table.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -64,7 +65,7 @@ private:
             keys.upsert(
                 PlacementHash<K>{}(key), key, [&] { return value; }, [&](bool& known) { known = value; });
         };
-        forEachSum(left_, partition, context, f, [&](const auto& pairs, std::size_t n) {
+        forEachSum(left_, partition, context, f, [&](const Pair* pairs, std::size_t n) {
             attempt.template update<true>(
                 n, [&](std::size_t i) -> const K& { return pairs[i].first; },
                 [&](std::size_t i, std::optional<V>& value) {
@@ -78,7 +79,7 @@ private:
                     return true;
                 });
         });
-        forEachSum(entered_, partition, context, f, [&](const auto& pairs, std::size_t n) {
+        forEachSum(entered_, partition, context, f, [&](const Pair* pairs, std::size_t n) {
             attempt.template update<true>(
                 n, [&](std::size_t i) -> const K& { return pairs[i].first; },
                 [&](std::size_t i, std::optional<V>& value) {
@@ -109,10 +110,11 @@ private:
     }
 
     /// Calls `take(pairs, n)` for what some batches have of each key, in pieces; of several it is combined first.
-    template <class Take>
-    void forEachSum(const std::vector<Batch>& batches, int partition, TaskContext& context, F& f, Take&& take) const {
+    void forEachSum(const std::vector<Batch>& batches, int partition, TaskContext& context, F& f,
+                    const std::function<void(const Pair* pairs, std::size_t n)>& take) const {
         if (batches.size() == 1) {
-            forEachChunk(*batches[0], partition, context, [&](const Chunk<Pair>& chunk) { take(chunk, chunk.size); });
+            forEachChunk(*batches[0], partition, context,
+                         [&](const Chunk<Pair>& chunk) { take(chunk.data, chunk.size); });
             return;
         }
         FlatTable<K, V> sums;
@@ -126,7 +128,7 @@ private:
                 }
             });
         }
-        take(sums.entries(), sums.size());
+        take(sums.entries().data(), sums.size());
     }
 
     std::vector<Batch> left_, entered_;
@@ -164,9 +166,9 @@ private:
         const Time begin = time - window_ + step;
         const auto before = this->getOrCompute(time - slide);
         return this->written(
-            time, std::make_shared<Rdd>(this->context().sparkContext().core(), this->place(time, before, false),
-                                        between(begin - slide, begin - step), between(time - slide + step, time), f_,
-                                        inverse_, filter_, this->partitioner(), this->creationSite()));
+            time, makeNode<Rdd>(this->context().sparkContext().core(), this->place(time, before, false),
+                                between(begin - slide, begin - step), between(time - slide + step, time), f_, inverse_,
+                                filter_, this->partitioner(), this->creationSite()));
     }
     typename Rdd::Batches between(Time from, Time to) {
         typename Rdd::Batches rdds;

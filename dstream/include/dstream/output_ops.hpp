@@ -28,11 +28,21 @@ void printFirst(const RDD<T>& rdd, int num, Time time, std::source_location wher
     for (const auto& element : first) records.push_back(toText(element));
     printBatch(time, records, more);
 }
-extern template void printFirst(const RDD<int>&, int, Time, std::source_location);
-extern template void printFirst(const RDD<int64_t>&, int, Time, std::source_location);
-extern template void printFirst(const RDD<std::string>&, int, Time, std::source_location);
-extern template void printFirst(const RDD<std::pair<std::string, int>>&, int, Time, std::source_location);
-extern template void printFirst(const RDD<std::pair<std::string, int64_t>>&, int, Time, std::source_location);
+
+/// Adds the output operation `print`.
+template <class T>
+void addPrint(const std::shared_ptr<DStreamNode<T>>& parent, int num, std::source_location where) {
+    addOutput(parent, "print", CallSite::from(where),
+              [num, where](const RDD<T>& rdd, Time time) { printFirst(rdd, num, time, where); });
+}
+
+template <class T>
+using StreamNodePtr = std::shared_ptr<DStreamNode<T>>;
+extern template void addPrint(const StreamNodePtr<int>&, int, std::source_location);
+extern template void addPrint(const StreamNodePtr<int64_t>&, int, std::source_location);
+extern template void addPrint(const StreamNodePtr<std::string>&, int, std::source_location);
+extern template void addPrint(const StreamNodePtr<std::pair<std::string, int>>&, int, std::source_location);
+extern template void addPrint(const StreamNodePtr<std::pair<std::string, int64_t>>&, int, std::source_location);
 
 /// "prefix-TIME.suffix", without prefix "TIME.suffix", without suffix no dot.
 std::string batchFileName(const std::string& prefix, const std::string& suffix, Time time);
@@ -56,10 +66,7 @@ public:
         addOutput(self().nodeAs(), "foreachRDD", CallSite::from(where), std::move(f));
     }
     /// Prints the first `num` elements of each batch to standard output, and a line `...` if there are more.
-    void print(int num = 10, Where where = Where::current()) const {
-        addOutput(self().nodeAs(), "print", CallSite::from(where),
-                  [num, where](const RDD<T>& rdd, Time time) { printFirst(rdd, num, time, where); });
-    }
+    void print(int num = 10, Where where = Where::current()) const { addPrint<T>(self().node(), num, where); }
     /// Writes each batch, empty ones too, as text into the directory `prefix-TIME_IN_MS[.suffix]`.
     void saveAsTextFiles(const std::string& prefix, const std::string& suffix = "",
                          Where where = Where::current()) const {

@@ -287,8 +287,8 @@ private:
         if (first % blockPanes_ != 0) tables.push_back(end(first));
         if (whole < block) tables.push_back(middle(whole, block - 1));
         tables.push_back(beginning(last));
-        return makeRdd<Pair>(std::make_shared<TablesRdd<K, V, F>>(this->context().sparkContext().core(), tables, f_,
-                                                                  partitioner_, this->creationSite()));
+        return makeRdd<Pair>(makeNode<TablesRdd<K, V, F>>(this->context().sparkContext().core(), tables, f_,
+                                                          partitioner_, this->creationSite()));
     }
 
     /// From a pane to the end of its block.
@@ -328,8 +328,8 @@ private:
     }
     TablePtr table(const std::vector<TablePtr>& tables, const std::vector<std::shared_ptr<RddNode<Pair>>>& batches,
                    bool batchesAreOlder) {
-        return std::make_shared<CombinedTableRdd<K, V, F>>(this->context().sparkContext().core(), tables, batches,
-                                                           batchesAreOlder, f_, partitioner_, this->creationSite());
+        return makeNode<CombinedTableRdd<K, V, F>>(this->context().sparkContext().core(), tables, batches,
+                                                   batchesAreOlder, f_, partitioner_, this->creationSite());
     }
     std::vector<std::shared_ptr<RddNode<Pair>>> batches(int64_t pane) {
         std::vector<std::shared_ptr<RddNode<Pair>>> rdds;

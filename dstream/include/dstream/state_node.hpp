@@ -780,7 +780,7 @@ template <class Read, class Record>
 RDD<typename Read::Element> readState(const RDD<Record>& records, const char* name, CallSite site,
                                       std::optional<Partitioner> partitioner = std::nullopt) {
     return makeRdd<typename Read::Element>(
-        std::make_shared<StateReaderRdd<Record, Read>>(records.node(), name, site, std::move(partitioner)));
+        makeNode<StateReaderRdd<Record, Read>>(records.node(), name, site, std::move(partitioner)));
 }
 
 }  // namespace dstream::detail
@@ -1064,9 +1064,9 @@ private:
 
 template <class K, class S, class Out>
 std::shared_ptr<RddBase> StateRdd<K, S, Out>::makeCheckpointRdd(const std::string& directory) const {
-    return std::make_shared<ReplacedStateRdd<K, S, Out>>(this->context(),
-                                                         RddCheckpoint{directory, this->numPartitions(), true, bases_},
-                                                         *this->partitioner(), this->callSite());
+    return makeNode<ReplacedStateRdd<K, S, Out>>(this->context(),
+                                                 RddCheckpoint{directory, this->numPartitions(), true, bases_},
+                                                 *this->partitioner(), this->callSite());
 }
 
 /// The stream behind every stream that keeps state: one record a partition and batch. Its RDDs hold the versions of the
@@ -1105,7 +1105,7 @@ public:
         std::vector<Record> records;
         for (auto& version : live_->latest()) records.push_back(Record{std::move(version), nullptr, nullptr});
         const auto core = this->context().sparkContext().core();
-        return makeRdd<std::pair<K, S>>(std::make_shared<StateReaderRdd<Record, ReadStates<K, S, Out>>>(
+        return makeRdd<std::pair<K, S>>(makeNode<StateReaderRdd<Record, ReadStates<K, S, Out>>>(
             core, std::move(records), "stateSnapshot", site, std::nullopt));
     }
 
@@ -1145,11 +1145,11 @@ private:
     GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) final {
         RDD<Record> state = readCheckpointedRdd<Record>(*this, from, partitioner_);
         if (!from.bases.empty() || !placedAlike(from, partitioner_)) {
-            state = makeRdd<Record>(std::make_shared<ReplacedStateRdd<K, S, Out>>(
-                this->context().sparkContext().core(), from, partitioner_, this->creationSite()));
+            state = makeRdd<Record>(makeNode<ReplacedStateRdd<K, S, Out>>(this->context().sparkContext().core(), from,
+                                                                          partitioner_, this->creationSite()));
         }
         state.persist(this->storageLevel());
-        return std::make_shared<GeneratedRddOf<RDD<Record>>>(std::move(state));
+        return asShared(new GeneratedRddOf<RDD<Record>>(std::move(state)));
     }
 
     std::vector<std::string> checkpointBases(Time time) const final {
@@ -1273,7 +1273,7 @@ private:
         const bool scans =
             timeout && (scansEveryBatch_ || (this->checkpointDuration() &&
                                              (time - this->zeroTime()).isMultipleOf(*this->checkpointDuration())));
-        return this->written(time, std::make_shared<MapWithStateRdd<K, V, S, M, F>>(
+        return this->written(time, makeNode<MapWithStateRdd<K, V, S, M, F>>(
                                        this->place(time, before, timeout.has_value()), initial, placed.node(),
                                        spec_.f(), scans ? std::optional(time - *timeout) : std::nullopt,
                                        this->partitioner(), this->creationSite()));
@@ -1304,7 +1304,7 @@ private:
         auto data = parent_->getOrCompute(time);
         if (!before && !data) return std::nullopt;
         return this->written(
-            time, std::make_shared<UpdateStateRdd<K, V, S, Update>>(
+            time, makeNode<UpdateStateRdd<K, V, S, Update>>(
                       this->context().sparkContext().core(), this->place(time, before, false),
                       !before && initial_ ? makeRdd<Pair>(initial_).partitionBy(this->partitioner()).node() : nullptr,
                       data ? data->partitionBy(this->partitioner()).node() : nullptr, update_, this->partitioner(),

@@ -64,7 +64,7 @@ private:
     using Groups = std::pair<std::vector<V>, std::vector<S>>;
 
     GeneratedRddPtr readRddCheckpoint(const RddCheckpoint& from) override {
-        return std::make_shared<GeneratedRddOf<RDD<Pair>>>(readCheckpointedRdd<Pair>(*this, from, partitioner_));
+        return asShared(new GeneratedRddOf<RDD<Pair>>(readCheckpointedRdd<Pair>(*this, from, partitioner_)));
     }
 
     Parent* const parent_;
@@ -94,7 +94,7 @@ class StateStreamOps : public Base {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
         using Update = UpdateFunction<F, kPerKey>;
-        auto state = std::make_shared<UpdateStateNode<K, V, S, Parent, Update>>(
+        auto state = makeStreamNode<StateStreamNode<K, S, std::pair<K, S>>, UpdateStateNode<K, V, S, Parent, Update>>(
             parent, Update{std::move(f)}, this->partitionerOf(partitions), std::move(initial), CallSite::from(where));
         return StateDStream<K, S>(
             std::make_shared<UpdatedStateNode<K, S>>(std::move(state), keepsPartitioner, CallSite::from(where)));
@@ -118,8 +118,8 @@ class StateStreamOps : public Base {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
         using Update = UpdateFunction<decltype(update), false>;
-        return DStream<std::pair<K, S>>(std::make_shared<ShuffledStateNode<K, V, S, Parent, Update>>(
-            parent, Update{std::move(update)}, std::move(partitioner), std::move(initial), CallSite::from(where)));
+        return makeStream<ShuffledStateNode<K, V, S, Parent, Update>>(
+            parent, Update{std::move(update)}, std::move(partitioner), std::move(initial), CallSite::from(where));
     }
 
 public:
@@ -177,7 +177,7 @@ public:
     const {
         auto parent = self().nodeAs();
         using Parent = typename decltype(parent)::element_type;
-        auto state = std::make_shared<MapWithStateNode<K, V, S, M, F, Parent>>(
+        auto state = makeStreamNode<StateStreamNode<K, S, M>, MapWithStateNode<K, V, S, M, F, Parent>>(
             parent, spec, spec.getPartitioner() ? *spec.getPartitioner() : this->partitionerOf({}),
             CallSite::from(where));
         return MapWithStateDStream<K, V, S, M>(

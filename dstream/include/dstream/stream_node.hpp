@@ -53,7 +53,9 @@ private:
 [[noreturn]] void throwNoParentRdd(const DStreamBase& stream, const DStreamBase& parent, Time time);
 /// @throws SparkException  saying that the function of a `transform` returned an empty handle
 [[noreturn]] void throwEmptyRdd(const DStreamBase& stream, Time time);
-/// @throws IllegalArgumentException  when there is no stream, or they differ in context or slide duration
+// asShared takes over what has just been made. checkCompatible throws unless all are of one context and slide duration.
+std::shared_ptr<DStreamBase> asShared(DStreamBase* made);
+GeneratedRddPtr asShared(const GeneratedRdd* made);
 void checkCompatible(const char* operatorName, const DStreamBase::Parents& streams);
 void registerInput(std::shared_ptr<DStreamBase> input);
 void registerOutput(std::shared_ptr<DStreamBase> output);
@@ -115,7 +117,7 @@ private:
         std::optional<R> rdd = compute(time);
         if (!rdd) return nullptr;
         if (!*rdd) detail::throwEmptyRdd(*this, time);
-        return std::make_shared<detail::GeneratedRddOf<R>>(*std::move(rdd));
+        return detail::asShared(new detail::GeneratedRddOf<R>(*std::move(rdd)));
     }
 };
 
@@ -124,7 +126,7 @@ namespace detail {
 /// Reads a checkpointed RDD of a stream. It has `partitioner` if the checkpoint's keys are placed like that, else none.
 template <class T>
 RDD<T> readCheckpointedRdd(const DStreamBase& stream, const RddCheckpoint& from, const Partitioner& partitioner) {
-    return makeRdd<T>(std::make_shared<BlockFilesNode<T>>(
+    return makeRdd<T>(makeNode<BlockFilesNode<T>>(
         stream.context().sparkContext().core(), "ReliableCheckpointRDD", from.directory, from.numPartitions,
         placedAlike(from, partitioner) ? std::optional(partitioner) : std::nullopt, "checkpoint",
         stream.creationSite()));
@@ -256,17 +258,24 @@ struct StreamOfRdd<RDD<T>> {
     using type = DStream<T>;
 };
 
-/// The handle of a node: a plain DStream<T>, or one that remembers the fused stage of its RDDs.
-template <class Node>
-auto makeStream(std::shared_ptr<Node> node) {
-    return typename StreamOfRdd<typename Node::Rdd>::type(std::move(node));
+/// Makes a node; `As` is what the handles know it as.
+template <class As, class Node, class... Args>
+std::shared_ptr<As> makeStreamNode(Args&&... args) {
+    return std::static_pointer_cast<As>(asShared(new Node(std::forward<Args>(args)...)));
+}
+
+/// Makes a node and its handle: a plain DStream<T>, or one that remembers the fused stage of its RDDs.
+template <class Node, class... Args>
+auto makeStream(Args&&... args) {
+    using R = typename Node::Rdd;
+    return typename StreamOfRdd<R>::type(makeStreamNode<DStreamNodeOf<R>, Node>(std::forward<Args>(args)...));
 }
 
 /// Adds a stream whose RDD is `f(parent's RDD)` or `f(parent's RDD, time)`.
 template <MissingParent kMissing = MissingParent::kNone, class Parent, class F>
 auto addOp(const std::shared_ptr<Parent>& parent, const char* operatorName, CallSite site, F f) {
     using R = RddOfCall<F, typename Parent::Rdd>;
-    return makeStream(std::make_shared<OpNode<R, Parent, F, kMissing>>(parent, operatorName, site, std::move(f)));
+    return makeStream<OpNode<R, Parent, F, kMissing>>(parent, operatorName, site, std::move(f));
 }
 
 /// Adds a stream whose RDD is `f` of the RDDs of several streams of one slide duration and context.
@@ -274,8 +283,7 @@ template <class F, class... ParentNodes>
 auto addCombine(const char* operatorName, CallSite site, F f, const std::shared_ptr<ParentNodes>&... parents) {
     checkCompatible(operatorName, {parents...});
     using R = RddOfCall<F, typename ParentNodes::Rdd...>;
-    return makeStream(
-        std::make_shared<CombineNode<R, F, ParentNodes...>>(operatorName, site, std::move(f), parents...));
+    return makeStream<CombineNode<R, F, ParentNodes...>>(operatorName, site, std::move(f), parents...);
 }
 
 template <class T, class F>
@@ -283,13 +291,13 @@ auto addCombineAll(const char* operatorName, CallSite site, F f,
                    const std::vector<std::shared_ptr<DStreamNode<T>>>& parents) {
     checkCompatible(operatorName, {parents.begin(), parents.end()});
     using R = RddOfCall<F, std::vector<RDD<T>>>;
-    return makeStream(std::make_shared<CombineAllNode<R, F, T>>(operatorName, site, std::move(f), parents));
+    return makeStream<CombineAllNode<R, F, T>>(operatorName, site, std::move(f), parents);
 }
 
 /// Adds an output operation.
 template <class Parent, class F>
 void addOutput(const std::shared_ptr<Parent>& parent, const char* operatorName, CallSite site, F f) {
-    registerOutput(std::make_shared<ForEachNode<Parent, F>>(parent, operatorName, site, std::move(f)));
+    registerOutput(asShared(new ForEachNode<Parent, F>(parent, operatorName, site, std::move(f))));
 }
 
 }  // namespace detail

@@ -694,21 +694,11 @@ public:
     template <bool kDistinct = false, class KeyAt, class Change>
     void update(std::size_t n, KeyAt&& keyAt, Change&& change) {
         using Key = std::remove_cvref_t<decltype(keyAt(std::size_t{0}))>;
-        struct Item {
-            Item(const Key* at, uint32_t hashed) : key(at), hash(hashed) {}
-            const Key* key;
-            uint32_t hash;
-            uint32_t slot = 0;
-            uint32_t index = kNone;
-            bool changed = false;
-            std::optional<S> state;
-        };
-        constexpr std::size_t kAhead = 32;
+        using Item = Wanted<Key>;
         std::vector<Item> items;
         items.reserve(std::min(n, kPiece));
         std::vector<uint16_t> itemOf(kDistinct ? 0 : std::min(n, kPiece));
         std::array<uint16_t, 2 * kPiece> places;
-        VersionedTable& table = *table_;
         for (std::size_t begin = 0; begin < n; begin += kPiece) {
             const std::size_t size = std::min(kPiece, n - begin);
             // Each key once.
@@ -732,43 +722,12 @@ public:
                 }
                 itemOf[i] = static_cast<uint16_t>(places[place] - 1);
             }
-            {
-                const std::shared_lock lock(table.mutex_);
-                checkActive();
-                for (std::size_t i = 0; i < items.size() + kAhead; ++i) {
-                    if (i < items.size()) {
-                        items[i].slot = table.home(items[i].hash);
-                        __builtin_prefetch(&table.slots_[items[i].slot]);
-                    }
-                    if (i < kAhead) continue;
-                    Item& item = items[i - kAhead];
-                    item.index = table.candidate(item.slot, item.hash);
-                    if (item.index != kNone) table.prefetch(item.index);
-                }
-                for (Item& item : items) {
-                    while (item.index != kNone && !sameKey(table.entry(item.index).key, *item.key)) {
-                        item.slot = (item.slot + 1) & table.mask();
-                        item.index = table.candidate(item.slot, item.hash);
-                    }
-                    if (item.index == kNone) continue;
-                    const Entry& at = table.entry(item.index);
-                    if (at.flags & kLive) item.state.emplace(at.state);
-                }
-            }
+            find(items);
             for (std::size_t i = 0; i < size; ++i) {
                 Item& item = items[kDistinct ? i : itemOf[i]];
                 if (change(begin + i, item.state)) item.changed = true;
             }
-            const std::unique_lock lock(table.mutex_);
-            checkActive();
-            for (Item& item : items) {
-                if (!item.changed) continue;
-                if (item.index == kNone) {
-                    if (!item.state) continue;
-                    item.index = table.insert(*item.key, item.hash);
-                }
-                table.change(item.index, std::move(item.state));
-            }
+            apply(items);
         }
     }
 
@@ -779,45 +738,19 @@ public:
     /// they came.
     template <class Change>
     void updateAll(Change&& change) {
-        struct Item {
-            K key;
-            S state;
-            uint32_t index;
-            Verdict verdict;
-        };
-        VersionedTable& table = *table_;
-        Room<Item> items;
-        std::vector<Item*> changed;
+        Room items;
+        std::vector<Copied*> changed;
         changed.reserve(kPiece);
         constexpr uint32_t kPerLine = std::max<std::size_t>(1, 64 / sizeof(Entry));
         const Segment* next = nullptr;  // comes into the cache meanwhile
-        for (uint32_t begin = 0;; begin += kPiece) {
-            items.clear();
+        for (uint32_t begin = 0; copy(begin, items, next); begin += kPiece) {
             changed.clear();
-            {
-                const std::shared_lock lock(table.mutex_);
-                checkActive();
-                if (begin >= table.count_) return;
-                const uint32_t end = static_cast<uint32_t>(std::min<std::size_t>(begin + kPiece, table.count_));
-                const Segment& entries = *table.segments_[begin / kPiece];
-                next = end < table.count_ ? table.segments_[end / kPiece] : &entries;
-                for (uint32_t index = begin; index < end; ++index) {
-                    const Entry& at = entries[index - begin];
-                    if (at.flags & kLive) items.add(Item{at.key, at.state, index, Verdict::kKept});
-                }
-            }
-            for (Item& item : items.all()) {
+            for (Copied& item : items.all()) {
                 if (item.index % kPerLine == 0) __builtin_prefetch(next->data() + item.index % kPiece);
                 item.verdict = change(item.index, std::as_const(item.key), item.state);
                 if (item.verdict != Verdict::kKept) changed.push_back(&item);
             }
-            if (changed.empty()) continue;
-            const std::unique_lock lock(table.mutex_);
-            checkActive();
-            for (Item* const item : changed) {
-                table.change(item->index,
-                             item->verdict == Verdict::kSet ? std::optional<S>(std::move(item->state)) : std::nullopt);
-            }
+            if (!changed.empty()) apply(changed);
         }
     }
 
@@ -965,25 +898,112 @@ private:
         if (table_->active_ != id_) throw AttemptSuperseded();
     }
 
-    /// Room for the items of a piece. Unlike a vector's, its end stays in a register while they are added.
-    template <class Item>
+    // What `update` and `updateAll` do that does not depend on the functions they are given.
+
+    /// A key of `update`, and its state once it has been found.
+    template <class Key>
+    struct Wanted {
+        Wanted(const Key* at, uint32_t hashed) : key(at), hash(hashed) {}
+        const Key* key;
+        uint32_t hash;
+        uint32_t slot = 0;
+        uint32_t index = kNone;
+        bool changed = false;
+        std::optional<S> state;
+    };
+    template <class Key>
+    void find(std::vector<Wanted<Key>>& items) const {
+        constexpr std::size_t kAhead = 32;
+        const VersionedTable& table = *table_;
+        const std::shared_lock lock(table.mutex_);
+        checkActive();
+        for (std::size_t i = 0; i < items.size() + kAhead; ++i) {
+            if (i < items.size()) {
+                items[i].slot = table.home(items[i].hash);
+                __builtin_prefetch(&table.slots_[items[i].slot]);
+            }
+            if (i < kAhead) continue;
+            auto& item = items[i - kAhead];
+            item.index = table.candidate(item.slot, item.hash);
+            if (item.index != kNone) table.prefetch(item.index);
+        }
+        for (auto& item : items) {
+            while (item.index != kNone && !sameKey(table.entry(item.index).key, *item.key)) {
+                item.slot = (item.slot + 1) & table.mask();
+                item.index = table.candidate(item.slot, item.hash);
+            }
+            if (item.index == kNone) continue;
+            const Entry& at = table.entry(item.index);
+            if (at.flags & kLive) item.state.emplace(at.state);
+        }
+    }
+    template <class Key>
+    void apply(std::vector<Wanted<Key>>& items) {
+        VersionedTable& table = *table_;
+        const std::unique_lock lock(table.mutex_);
+        checkActive();
+        for (auto& item : items) {
+            if (!item.changed) continue;
+            if (item.index == kNone) {
+                if (!item.state) continue;
+                item.index = table.insert(*item.key, item.hash);
+            }
+            table.change(item.index, std::move(item.state));
+        }
+    }
+
+    /// A key of `updateAll` with its state.
+    struct Copied {
+        K key;
+        S state;
+        uint32_t index;
+        Verdict verdict;
+    };
+    /// Room for those of a piece. Unlike a vector's, its end stays in a register while they are added.
     class Room {
     public:
         Room() = default;
         ~Room() {
             clear();
-            std::allocator<Item>().deallocate(items_, kPiece);
+            std::allocator<Copied>().deallocate(items_, kPiece);
         }
         Room(const Room&) = delete;
         Room& operator=(const Room&) = delete;
-        void add(Item item) { std::construct_at(items_ + size_++, std::move(item)); }
-        std::span<Item> all() { return {items_, size_}; }
+        void add(Copied item) { std::construct_at(items_ + size_++, std::move(item)); }
+        std::span<Copied> all() { return {items_, size_}; }
         void clear() { std::destroy_n(items_, std::exchange(size_, 0)); }
 
     private:
-        Item* const items_ = std::allocator<Item>().allocate(kPiece);
+        Copied* const items_ = std::allocator<Copied>().allocate(kPiece);
         std::size_t size_ = 0;
     };
+
+    /// Copies the keys of the segment that begins at `begin`; false when there is none.
+    /// @param next  the segment after it
+    bool copy(uint32_t begin, Room& items, const Segment*& next) const {
+        const VersionedTable& table = *table_;
+        items.clear();
+        const std::shared_lock lock(table.mutex_);
+        checkActive();
+        if (begin >= table.count_) return false;
+        const uint32_t end = static_cast<uint32_t>(std::min<std::size_t>(begin + kPiece, table.count_));
+        const Segment& entries = *table.segments_[begin / kPiece];
+        next = end < table.count_ ? table.segments_[end / kPiece] : &entries;
+        for (uint32_t index = begin; index < end; ++index) {
+            const Entry& at = entries[index - begin];
+            if (at.flags & kLive) items.add(Copied{at.key, at.state, index, Verdict::kKept});
+        }
+        return true;
+    }
+    void apply(const std::vector<Copied*>& changed) {
+        VersionedTable& table = *table_;
+        const std::unique_lock lock(table.mutex_);
+        checkActive();
+        for (Copied* const item : changed) {
+            table.change(item->index,
+                         item->verdict == Verdict::kSet ? std::optional<S>(std::move(item->state)) : std::nullopt);
+        }
+    }
 
     Ptr table_;
     const uint64_t id_;

@@ -18,6 +18,10 @@ namespace detail {
 /// @throws IllegalArgumentException  unless window and slide are positive multiples of the parent's slide
 void checkWindow(const DStreamBase& parent, Duration window, Duration slide);
 
+/// As reduceByWindow with plus and its inverse.
+DStream<int64_t> sumByWindow(const DStream<int64_t>& numbers, Duration windowDuration, Duration slideDuration,
+                             std::source_location where);
+
 /// The batches of the parent in (t - window, t], one after the other. Keeps the parent's RDDs instead of its own.
 template <class T>
 class WindowNode final : public DStreamNodeOf<RDD<Owned<T>>> {
@@ -68,7 +72,7 @@ public:
                       Where where = Where::current()) const {
         const Duration slide = slideDuration.value_or(self().node()->slideDuration());
         checkWindow(*self().node(), windowDuration, slide);
-        return DStream<O>(std::make_shared<WindowNode<T>>(self().node(), windowDuration, slide, CallSite::from(where)));
+        return makeStream<WindowNode<T>>(self().node(), windowDuration, slide, CallSite::from(where));
     }
     /// One element per window, none for an empty one.
     template <class F>
@@ -97,9 +101,8 @@ public:
     /// afterwards 0 for empty windows.
     /// @note Needs a checkpoint directory.
     auto countByWindow(Duration windowDuration, Duration slideDuration, Where where = Where::current()) const {
-        return self()
-            .map([](const T&) { return int64_t{1}; }, where)
-            .reduceByWindow(std::plus<int64_t>{}, std::minus<int64_t>{}, windowDuration, slideDuration, where);
+        return sumByWindow(self().map([](const T&) { return int64_t{1}; }, where), windowDuration, slideDuration,
+                           where);
     }
     /// (value, how often it occurs) of each window. Incremental; values whose count falls to 0 leave the result.
     /// @note Needs a checkpoint directory.
@@ -147,8 +150,8 @@ public:
         if (Sliding::panesOf(windowDuration, slide) < Sliding::kWorthwhile) {
             return reduced.window(windowDuration, slide, where).reduceByKey(f, partitioner, where);
         }
-        return DStream<std::pair<K, V>>(std::make_shared<Sliding>(reduced.node(), std::move(f), windowDuration, slide,
-                                                                  partitioner, CallSite::from(where)));
+        return makeStream<Sliding>(reduced.node(), std::move(f), windowDuration, slide, partitioner,
+                                   CallSite::from(where));
     }
     /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. Keys stay for ever unless
     /// `filter`, a predicate on the (key, value) pair of the result, drops them.
@@ -163,7 +166,7 @@ public:
         const Partitioner partitioner = this->partitionerOf(partitions);
         using Pair = std::pair<K, V>;
         return DStream<Pair>(std::make_shared<UpdatedStateNode<K, V>>(
-            std::make_shared<InverseWindowNode<K, V, F, InverseF, Filter>>(
+            makeStreamNode<StateStreamNode<K, V, Pair>, InverseWindowNode<K, V, F, InverseF, Filter>>(
                 self().reduceByKey(f, partitioner, where).node(), f, std::move(inverse), std::move(filter),
                 windowDuration, slide, partitioner, CallSite::from(where)),
             true, CallSite::from(where)));

@@ -33,6 +33,10 @@ using BlockPtr = std::shared_ptr<const Block>;
 
 namespace detail {
 
+/// Takes over a block that has just been made. This one and those for nodes return pointers made of the bases': with a
+/// control block of its own every kind of block or node would cost each program compile time.
+BlockPtr asShared(const Block* made);
+
 /// Estimates the memory of one element including what it owns on the heap.
 template <class T>
 size_t elementBytes(const T& value) {

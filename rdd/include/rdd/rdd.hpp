@@ -469,7 +469,7 @@ public:
     using detail::RddOps<RDD<T>, T, detail::RddHandle<T>>::RddOps;
 
     /// For the library: how to compute it.
-    detail::PlanOf<T> plan() const { return {this->node(), this->node(), detail::identityStage<T>()}; }
+    detail::PlanOf<T> plan() const { return {this->node(), this->node(), &detail::kIdentityStage<T>}; }
 };
 
 /// An RDD whose last operators are fused; see RDD.

@@ -111,6 +111,10 @@ bool detail::hasEdge(const RddBase* from, const RddBase* source) {
     return false;
 }
 
+std::shared_ptr<RddBase> detail::asShared(RddBase* made) {
+    return std::shared_ptr<RddBase>(made);
+}
+
 RddBase::~RddBase() {
     if (wasPersisted_ || checkpointState_ == CheckpointState::kMarked ||
         checkpointState_ == CheckpointState::kMarkedLocal) {

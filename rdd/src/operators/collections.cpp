@@ -126,7 +126,7 @@ TextRDD::TextRDD(Plan plan) : Ops(plan.node), plan_(std::move(plan)) {}
 
 TextRDD TextRDD::of(std::shared_ptr<RddNode<std::string_view>> lines, const char* operatorName, CallSite callSite) {
     const detail::Plan<std::string_view, std::string_view, detail::IdentityStage<std::string_view>> source{
-        lines, lines, detail::identityStage<std::string_view>()};
+        lines, lines, &detail::kIdentityStage<std::string_view>};
     const auto make = [](const RddBase*) { return detail::ToStringStep{}; };
     return TextRDD(detail::appendStep(source, operatorName, callSite, make, make));
 }

@@ -83,6 +83,10 @@ ShuffleDependency::ShuffleDependency(std::shared_ptr<RddBase> parent, Partitione
       shuffleId_(rdd().context()->newShuffleId()),
       partitioner_(std::move(partitioner)) {}
 
+std::shared_ptr<const ShuffleDependency> detail::asShared(const ShuffleDependency* made) {
+    return std::shared_ptr<const ShuffleDependency>(made);
+}
+
 ShuffleDependency::~ShuffleDependency() {
     if (const auto core = rdd().weakContext().lock()) core->removeShuffle(shuffleId_);
 }

@@ -7,6 +7,10 @@ namespace dstream {
 
 Block::~Block() = default;
 
+BlockPtr detail::asShared(const Block* made) {
+    return BlockPtr(made);
+}
+
 TextBlock::TextBlock(std::string bytes, std::vector<uint32_t> lineEnds)
     : bytes_(std::move(bytes)), lineEnds_(std::move(lineEnds)) {}
 TextBlock::~TextBlock() = default;

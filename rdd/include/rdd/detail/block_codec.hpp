@@ -38,9 +38,9 @@ const BlockCodec* blockCodecFor() {
                 if constexpr (std::is_same_v<T, bool>) {
                     Array<bool> array;
                     for (bool element : elements) array.push_back(element);
-                    return std::make_shared<VectorBlock<T>>(std::move(array));
+                    return asShared(new VectorBlock<T>(std::move(array)));
                 } else {
-                    return std::make_shared<VectorBlock<T>>(std::move(elements));
+                    return asShared(new VectorBlock<T>(std::move(elements)));
                 }
             }};
         return &codec;

@@ -228,8 +228,8 @@ auto pipe(const std::shared_ptr<RddNode<T>>& node, PipeCommand command,
     checkPipe(command);
     require(Printable<T> || printElement,
             "pipe needs a text form of the elements, operator<< or toString(), or printElement");
-    return TextHandle<T>::type::of(std::make_shared<PipedNode<T>>(node, std::move(command), std::move(printContext),
-                                                                  std::move(printElement), CallSite::from(where)),
+    return TextHandle<T>::type::of(makeNode<PipedNode<T>>(node, std::move(command), std::move(printContext),
+                                                          std::move(printElement), CallSite::from(where)),
                                    "pipe", CallSite::from(where));
 }
 

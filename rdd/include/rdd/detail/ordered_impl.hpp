@@ -14,9 +14,9 @@ template <class PlanT, class Compare>
 auto shuffleAndSort(const PlanT& plan, Partitioner partitioner, Compare compare, const char* name, Where where) {
     using K = OwnedKey<PlanT>;
     using V = OwnedValue<PlanT>;
-    auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, std::move(partitioner));
-    return makeRdd<std::pair<K, V>>(std::make_shared<ShuffledNode<K, V, Compare>>(
-        std::move(shuffle), std::move(compare), name, CallSite::from(where)));
+    auto shuffle = asShared(new PlainShuffle<PlanT>(plan, std::move(partitioner)));
+    return makeRdd<std::pair<K, V>>(
+        makeNode<ShuffledNode<K, V, Compare>>(std::move(shuffle), std::move(compare), name, CallSite::from(where)));
 }
 
 template <class PlanT, class Compare>
@@ -74,7 +74,7 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> filterByRange(const PlanT& pl
                 places.push_back({{plan.node.get(), p}});
                 lists.push_back({p});
             }
-            auto pruned = std::make_shared<GatherNode<P>>(
+            auto pruned = makeNode<GatherNode<P>>(
                 plan.node->context(), RddBase::Lineage{std::make_shared<ListDependency>(plan.node, std::move(lists))},
                 std::move(places), "PartitionPruningRDD", "filterByRange", CallSite::from(where), std::nullopt);
             return filter(makeRdd<P>(std::move(pruned)).plan(), inRange, where);

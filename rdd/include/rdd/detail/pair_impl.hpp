@@ -97,21 +97,20 @@ auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, Map
     const CallSite callSite = CallSite::from(where);
     if constexpr (PlanT::Stage::kMayBePlaced) {
         if (plan.node->partitioner() == partitioner) {
-            return makeRdd<Pair>(std::make_shared<LocalCombineNode<PlanT, Agg>>(plan, std::move(agg), name, callSite));
+            return makeRdd<Pair>(makeNode<LocalCombineNode<PlanT, Agg>>(plan, std::move(agg), name, callSite));
         }
     }
     if constexpr (!std::is_same_v<MapSide, std::false_type>) {
         if (mapSideCombine) {
             auto shuffle =
-                std::make_shared<CombiningShuffle<PlanT, Agg>>(plan, partitioner, agg, OperatorInfo(name, callSite));
-            return makeRdd<Pair>(
-                std::make_shared<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+                asShared(new CombiningShuffle<PlanT, Agg>(plan, partitioner, agg, OperatorInfo(name, callSite)));
+            return makeRdd<Pair>(makeNode<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
         }
     }
     if constexpr (!std::is_same_v<MapSide, std::true_type>) {
-        auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+        auto shuffle = asShared(new PlainShuffle<PlanT>(plan, partitioner));
         return makeRdd<Pair>(
-            std::make_shared<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+            makeNode<ReduceSideCombineNode<K, V, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
     } else {
         return RDD<Pair>();  // not reached
     }
@@ -318,9 +317,9 @@ RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> partitionBy(const PlanT& plan
     if constexpr (std::is_same_v<typename PlanT::T, std::pair<K, V>>) {
         if (plan.node->partitioner() == partitioner) return RDD<std::pair<K, V>>(plan.node);
     }
-    auto shuffle = std::make_shared<PlainShuffle<PlanT>>(plan, std::move(partitioner));
+    auto shuffle = asShared(new PlainShuffle<PlanT>(plan, std::move(partitioner)));
     return makeRdd<std::pair<K, V>>(
-        std::make_shared<ShuffledNode<K, V>>(std::move(shuffle), nullptr, name, CallSite::from(where)));
+        makeNode<ShuffledNode<K, V>>(std::move(shuffle), nullptr, name, CallSite::from(where)));
 }
 
 /// The key is the partition.
@@ -368,8 +367,8 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
             for (const int p : groups[i]) places[i].emplace_back(node.get(), p);
         }
         RddBase::Lineage lineage{std::make_shared<ListDependency>(node, std::move(groups))};
-        return makeRdd<T>(std::make_shared<GatherNode<T>>(node->context(), std::move(lineage), std::move(places),
-                                                          "CoalescedRDD", name, CallSite::from(where), std::nullopt));
+        return makeRdd<T>(makeNode<GatherNode<T>>(node->context(), std::move(lineage), std::move(places),
+                                                  "CoalescedRDD", name, CallSite::from(where), std::nullopt));
     }
 }
 
@@ -409,7 +408,7 @@ public:
         for (const BlockPtr& block : blocks_) total += pairsOf(block).size();
         bits_ = bits.value_or(std::min(static_cast<unsigned>(std::bit_width(total / kClusterRows)), 9U));
         ends_.assign(std::size_t{1} << bits_, 0);
-        std::vector<uint64_t> hashes;
+        std::vector<uint64_t, TableAllocator<uint64_t>> hashes;
         hashes.reserve(total);
         const auto count = [&](const Pair&, uint64_t hash) {
             hashes.push_back(spread(hash));
@@ -461,7 +460,7 @@ private:
     std::vector<BlockPtr> blocks_;
     std::vector<Pair> pairs_;
     unsigned bits_;
-    std::vector<Row> rows_;
+    std::vector<Row, TableAllocator<Row>> rows_;
     std::vector<std::size_t> ends_;
 };
 
@@ -474,8 +473,7 @@ public:
     using V = OwnedValue<PlanT>;
 
     KeyedInput(const PlanT& plan, const Partitioner& partitioner) : plan_(plan) {
-        if (!(plan.node->partitioner() == partitioner))
-            shuffle_ = std::make_shared<PlainShuffle<PlanT>>(plan, partitioner);
+        if (!(plan.node->partitioner() == partitioner)) shuffle_ = asShared(new PlainShuffle<PlanT>(plan, partitioner));
     }
     DependencyPtr dependency() const {
         if (shuffle_) return shuffle_;
@@ -514,7 +512,7 @@ public:
 
 private:
     PlanT plan_;
-    std::shared_ptr<const PlainShuffle<PlanT>> shuffle_;
+    std::shared_ptr<const ShuffleDependency> shuffle_;
 };
 
 template <class... Vs>
@@ -574,12 +572,12 @@ private:
 };
 
 template <class First, class... Rest>
-auto cogroup(const PartitionChoice& partitions, Where where, const First& first, const Rest&... rest) {
+RDD<std::pair<OwnedKey<First>, typename GroupsOf<OwnedValue<First>, OwnedValue<Rest>...>::type>> cogroup(
+    const PartitionChoice& partitions, Where where, const First& first, const Rest&... rest) {
     using K = OwnedKey<First>;
     const Partitioner partitioner = choose(partitions, {first.node.get(), rest.node.get()...});
     using Node = CoGroupNode<K, First, Rest...>;
-    auto node =
-        std::make_shared<Node>(std::tuple<KeyedInput<First>, KeyedInput<Rest>...>(
+    auto node = makeNode<Node>(std::tuple<KeyedInput<First>, KeyedInput<Rest>...>(
                                    KeyedInput<First>(first, partitioner), KeyedInput<Rest>(rest, partitioner)...),
                                partitioner, first.node->context(), "cogroup", CallSite::from(where));
     return makeRdd<typename Node::Element>(std::move(node));
@@ -749,13 +747,14 @@ private:
 };
 
 template <JoinKind kKind, class LeftPlan, class RightPlan>
-auto join(const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions, Where where) {
+RDD<std::pair<OwnedKey<LeftPlan>, Joined<kKind, OwnedValue<LeftPlan>, OwnedValue<RightPlan>>>> join(
+    const LeftPlan& left, const RightPlan& right, const PartitionChoice& partitions, Where where) {
     constexpr const char* kNames[] = {"join", "leftOuterJoin", "rightOuterJoin", "fullOuterJoin"};
     const Partitioner partitioner = choose(partitions, {left.node.get(), right.node.get()});
     using Node = JoinNode<kKind, LeftPlan, RightPlan>;
-    return makeRdd<typename Node::Element>(std::make_shared<Node>(
-        KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner,
-        left.node->context(), kNames[static_cast<int>(kKind)], CallSite::from(where)));
+    return makeRdd<typename Node::Element>(
+        makeNode<Node>(KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner), partitioner,
+                       left.node->context(), kNames[static_cast<int>(kKind)], CallSite::from(where)));
 }
 
 /// The left pairs whose key is not among the right ones.
@@ -800,9 +799,9 @@ RDD<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> subtractByKey(const Lef
                                     : left.node->partitioner() ? *left.node->partitioner()
                                                                : HashPartitioner(left.node->numPartitions());
     using Node = SubtractNode<LeftPlan, RightPlan>;
-    return makeRdd<typename Node::Element>(
-        std::make_shared<Node>(KeyedInput<LeftPlan>(left, partitioner), KeyedInput<RightPlan>(right, partitioner),
-                               partitioner, left.node->context(), name, CallSite::from(where)));
+    return makeRdd<typename Node::Element>(makeNode<Node>(KeyedInput<LeftPlan>(left, partitioner),
+                                                          KeyedInput<RightPlan>(right, partitioner), partitioner,
+                                                          left.node->context(), name, CallSite::from(where)));
 }
 
 // ---- sets

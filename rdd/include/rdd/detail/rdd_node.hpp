@@ -14,6 +14,12 @@
 
 namespace dstream {
 
+namespace detail {
+
+std::shared_ptr<RddBase> asShared(RddBase* made);
+
+}  // namespace detail
+
 /// The typed node behind RDD<T>: computes one partition as a cursor of chunks.
 template <class T>
 class RddNode : public RddBase {
@@ -75,7 +81,7 @@ std::shared_ptr<const Block> RddNode<T>::computeBlock(int partition, TaskContext
     detail::Array<Owned<T>> elements;
     CursorPtr<T> cursor = doCompute(partition, context);
     if constexpr (std::is_same_v<T, Owned<T>>) {
-        if (auto all = cursor->takeArray()) return std::make_shared<VectorBlock<T>>(*std::move(all));
+        if (auto all = cursor->takeArray()) return detail::asShared(new VectorBlock<T>(*std::move(all)));
     }
     for (Chunk<T> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
         context.checkCancelled();
@@ -83,7 +89,7 @@ std::shared_ptr<const Block> RddNode<T>::computeBlock(int partition, TaskContext
             elements.push_back(detail::convertElement<Owned<T>>(std::forward<decltype(element)>(element)));
         });
     }
-    return std::make_shared<VectorBlock<Owned<T>>>(std::move(elements));
+    return detail::asShared(new VectorBlock<Owned<T>>(std::move(elements)));
 }
 
 template <class T>
@@ -106,6 +112,12 @@ CursorPtr<T> RddNode<T>::cursorOf(std::shared_ptr<const Block> block, TaskContex
 }
 
 namespace detail {
+
+/// Makes the node of an RDD.
+template <class Node, class... Args>
+std::shared_ptr<RddNode<typename Node::Element>> makeNode(Args&&... args) {
+    return std::static_pointer_cast<RddNode<typename Node::Element>>(asShared(new Node(std::forward<Args>(args)...)));
+}
 
 /// Reads the blocks that a checkpoint or a saved object file holds, one file a partition.
 template <class T>
@@ -135,8 +147,8 @@ private:
 
 template <class T>
 std::shared_ptr<RddBase> RddNode<T>::makeCheckpointRdd(const std::string& directory) const {
-    return std::make_shared<detail::BlockFilesNode<T>>(context(), "ReliableCheckpointRDD", directory, numPartitions(),
-                                                       partitioner(), "checkpoint", callSite());
+    return detail::asShared(new detail::BlockFilesNode<T>(context(), "ReliableCheckpointRDD", directory,
+                                                          numPartitions(), partitioner(), "checkpoint", callSite()));
 }
 
 }  // namespace dstream

@@ -133,21 +133,21 @@ template <class K, class C>
 const BlockCodec* pairBlockCodec() {
     using Pair = std::pair<K, C>;
     if constexpr (Codable<Pair>) {
-        static constexpr BlockCodec codec{
-            [] { return codecName<Pair>(); }, [] { return static_cast<unsigned>(codecVersion<Pair>()); },
-            [](ByteWriter& out, const Block& block) {
-                const auto& typed = static_cast<const PairBlock<K, C>&>(block);
-                out.u8(typed.hashes.empty() ? 0 : 1);
-                if (!typed.hashes.empty()) Codec<uint64_t>::write(out, typed.hashes);
-                Codec<Pair>::write(out, std::span<const Pair>(typed.pairs));
-            },
-            [](ByteReader& in) -> BlockPtr {
-                std::vector<uint64_t> hashes;
-                std::vector<Pair> pairs;
-                if (in.u8() != 0) Codec<uint64_t>::read(in, hashes);
-                Codec<Pair>::read(in, pairs);
-                return std::make_shared<PairBlock<K, C>>(std::move(pairs), std::move(hashes));
-            }};
+        static constexpr BlockCodec codec{[] { return codecName<Pair>(); },
+                                          [] { return static_cast<unsigned>(codecVersion<Pair>()); },
+                                          [](ByteWriter& out, const Block& block) {
+                                              const auto& typed = static_cast<const PairBlock<K, C>&>(block);
+                                              out.u8(typed.hashes.empty() ? 0 : 1);
+                                              if (!typed.hashes.empty()) Codec<uint64_t>::write(out, typed.hashes);
+                                              Codec<Pair>::write(out, std::span<const Pair>(typed.pairs));
+                                          },
+                                          [](ByteReader& in) -> BlockPtr {
+                                              std::vector<uint64_t> hashes;
+                                              std::vector<Pair> pairs;
+                                              if (in.u8() != 0) Codec<uint64_t>::read(in, hashes);
+                                              Codec<Pair>::read(in, pairs);
+                                              return asShared(new PairBlock<K, C>(std::move(pairs), std::move(hashes)));
+                                          }};
         return &codec;
     } else {
         return nullptr;
@@ -172,7 +172,7 @@ std::vector<BlockPtr> splitByPartition(FlatTable<K, C>& table, const Placement<K
     auto& pairs = table.entries();
     if (pairs.empty()) return out;
     if (placement.count() == 1) {
-        out[0] = std::make_shared<Block>(std::move(pairs), std::move(table.hashes()));
+        out[0] = asShared(new Block(std::move(pairs), std::move(table.hashes())));
         return out;
     }
     std::vector<std::vector<std::pair<K, C>>> parts(placement.count());
@@ -189,7 +189,7 @@ std::vector<BlockPtr> splitByPartition(FlatTable<K, C>& table, const Placement<K
         if constexpr (!kHashesAgain<K>) hashes[p].push_back(hash);
     }
     for (std::size_t p = 0; p < parts.size(); ++p) {
-        if (!parts[p].empty()) out[p] = std::make_shared<Block>(std::move(parts[p]), std::move(hashes[p]));
+        if (!parts[p].empty()) out[p] = asShared(new Block(std::move(parts[p]), std::move(hashes[p])));
     }
     return out;
 }
@@ -326,7 +326,7 @@ public:
                 for (std::size_t p = 0; p < parts.size(); ++p) {
                     if (parts[p].empty()) continue;
                     const std::size_t likely = parts[p].size() + parts[p].size() / 16;
-                    blocks[p] = std::make_shared<PairBlock<K, V>>(std::move(parts[p]), std::vector<uint64_t>{});
+                    blocks[p] = asShared(new PairBlock<K, V>(std::move(parts[p]), std::vector<uint64_t>{}));
                     parts[p] = {};
                     if (gathered > limit) parts[p].reserve(likely);  // another run follows
                 }

@@ -47,6 +47,8 @@ private:
 
 namespace detail {
 
+std::shared_ptr<const ShuffleDependency> asShared(const ShuffleDependency* made);
+
 /// A map output that is missing or damaged: the scheduler runs that map task again and then the reader.
 struct FetchFailed {
     int shuffleId;

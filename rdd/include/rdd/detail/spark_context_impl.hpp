@@ -94,7 +94,7 @@ private:
 
 template <class T>
 RDD<T> emptyRdd(const std::shared_ptr<SparkContextCore>& context, Where where) {
-    return makeRdd<T>(std::make_shared<CollectionNode<T>>(
+    return makeRdd<T>(makeNode<CollectionNode<T>>(
         context, [] { return std::vector<typename CollectionNode<T>::Slice>{}; }, "emptyRDD", CallSite::from(where)));
 }
 
@@ -157,7 +157,7 @@ RDD<T> SparkContext::parallelize(std::vector<T> elements, std::optional<int> sli
     using Slice = typename detail::CollectionNode<T>::Slice;
     const int n = slices.value_or(defaultParallelism());
     auto array = std::make_shared<const detail::Array<T>>(detail::toArray(std::move(elements)));
-    return detail::makeRdd<T>(std::make_shared<detail::CollectionNode<T>>(
+    return detail::makeRdd<T>(detail::makeNode<detail::CollectionNode<T>>(
         core_,
         [array, n] {
             detail::checkSlices(n);
@@ -184,7 +184,7 @@ RDD<T> SparkContext::makeRDD(std::vector<std::pair<T, std::vector<std::string>>>
     }
     if (hosts.empty()) hosts.emplace_back();
     auto array = std::make_shared<const detail::Array<T>>(detail::toArray(std::move(elements)));
-    return detail::makeRdd<T>(std::make_shared<detail::CollectionNode<T>>(
+    return detail::makeRdd<T>(detail::makeNode<detail::CollectionNode<T>>(
         core_,
         [array] {
             std::vector<Slice> result;
@@ -204,7 +204,7 @@ RDD<T> SparkContext::fromPartitions(std::vector<std::vector<T>> partitions, std:
         auto array = std::make_shared<const detail::Array<T>>(detail::toArray(std::move(partition)));
         slices.push_back({array, 0, array->size()});
     }
-    return detail::makeRdd<T>(std::make_shared<detail::CollectionNode<T>>(
+    return detail::makeRdd<T>(detail::makeNode<detail::CollectionNode<T>>(
         core_, [slices = std::move(slices)] { return slices; }, "fromPartitions", CallSite::from(location)));
 }
 
@@ -218,7 +218,7 @@ template <class T>
 RDD<T> SparkContext::objectFile(const std::string& path, std::optional<int>, std::source_location location) const {
     static_assert(Codable<Owned<T>>, "objectFile needs a Codec of the element type");
     core_->assertUsable("objectFile");
-    auto rdd = detail::makeRdd<T>(std::make_shared<detail::ObjectFilesNode<T>>(core_, path, CallSite::from(location)));
+    auto rdd = detail::makeRdd<T>(detail::makeNode<detail::ObjectFilesNode<T>>(core_, path, CallSite::from(location)));
     return rdd.setName(path);
 }
 

@@ -297,6 +297,9 @@ struct IdentityStage {
     }
 };
 
+template <class S>
+inline constexpr IdentityStage<S> kIdentityStage{};
+
 /// A stage with one more step at its end.
 template <class First, class Step>
 struct FusedStage {
@@ -320,20 +323,24 @@ struct IsIdentity : std::false_type {};
 template <class S>
 struct IsIdentity<IdentityStage<S>> : std::true_type {};
 
-/// Runs a stage over a source cursor and stores what it emits in chunks: the edge where elements are not fused any
-/// further.
-template <class T, class S, class Stage>
-class StageCursor final : public Cursor<T> {
-public:
-    StageCursor(CursorPtr<S> source, Stage stage, TaskContext& context)
-        : source_(std::move(source)), stage_(std::move(stage)), context_(context) {}
-
-private:
-    // Views that point into a temporary are kept in owning form.
-    static constexpr bool kOwns = kIsView<T> && !Stage::kInSourceChunk;
+/// What the cursors of all stages from `S` to `T` have in common.
+/// @tparam kOwns  views point into a temporary: they are kept in owning form
+template <class T, class S, bool kOwns>
+class StageCursorBase : public Cursor<T> {
+protected:
     using Stored = std::conditional_t<kOwns, Owned<T>, T>;
 
-    Chunk<T> doNext() override {
+    StageCursorBase(CursorPtr<S> source, TaskContext& context) : source_(std::move(source)), context_(context) {}
+
+    Chunk<S> chunk_;  // of the source
+    std::size_t position_ = 0;
+    Array<Stored> buffer_;
+
+private:
+    /// Runs the stage over the chunk until `buffer_` has `wanted` elements or the chunk is at its end.
+    virtual void feed(std::size_t wanted) = 0;
+
+    Chunk<T> doNext() final {
         buffer_.clear();
         const std::size_t wanted = context_.chunkSize();
         while (buffer_.size() < wanted) {
@@ -362,28 +369,39 @@ private:
         }
     }
 
-    void feed(std::size_t wanted) {
-        auto emit = [this](auto&& element) {
-            buffer_.push_back(convertElement<Stored>(std::forward<decltype(element)>(element)));
+    CursorPtr<S> source_;
+    TaskContext& context_;
+    [[no_unique_address]] std::conditional_t<kOwns, Array<T>, NoScratch> views_;
+};
+
+/// Runs a stage over a source cursor and stores what it emits in chunks: the edge where elements are not fused any
+/// further.
+template <class T, class S, class Stage>
+class StageCursor final : public StageCursorBase<T, S, kIsView<T> && !Stage::kInSourceChunk> {
+    using Base = StageCursorBase<T, S, kIsView<T> && !Stage::kInSourceChunk>;
+
+public:
+    StageCursor(CursorPtr<S> source, const Stage& stage, TaskContext& context)
+        : Base(std::move(source), context), stage_(stage) {}
+
+private:
+    void feed(std::size_t wanted) override {
+        Chunk<S>& chunk = this->chunk_;
+        auto& buffer = this->buffer_;
+        std::size_t& position = this->position_;
+        auto emit = [&buffer](auto&& element) {
+            buffer.push_back(convertElement<typename Base::Stored>(std::forward<decltype(element)>(element)));
         };
         if constexpr (!kMovesByCopying<S>) {
-            if (chunk_.owned) {
-                while (position_ < chunk_.size && buffer_.size() < wanted)
-                    stage_(std::move(chunk_.data[position_++]), emit);
+            if (chunk.owned) {
+                while (position < chunk.size && buffer.size() < wanted) stage_(std::move(chunk.data[position++]), emit);
                 return;
             }
         }
-        while (position_ < chunk_.size && buffer_.size() < wanted)
-            stage_(std::as_const(chunk_.data[position_++]), emit);
+        while (position < chunk.size && buffer.size() < wanted) stage_(std::as_const(chunk.data[position++]), emit);
     }
 
-    CursorPtr<S> source_;
     Stage stage_;
-    TaskContext& context_;
-    Chunk<S> chunk_;
-    std::size_t position_ = 0;
-    Array<Stored> buffer_;
-    [[no_unique_address]] std::conditional_t<kOwns, Array<T>, NoScratch> views_;
 };
 
 /// True when some RDD between `from` (included) and `source` (excluded) is kept somewhere, so that the fused stage must
@@ -396,39 +414,52 @@ template <class S, class Stage, class P, class Step>
 class NarrowNode final : public RddNode<typename Step::Out> {
     using T = typename Step::Out;
     using LastStage = FusedStage<IdentityStage<P>, Step>;
+    static constexpr bool kIsFused = !std::is_same_v<Stage, LastStage>;
 
 public:
+    /// @param before               the stage that leads to the parent
+    /// @param makeFused, makeLast  see appendStep
+    template <class Before, class MakeFused, class MakeLast>
     NarrowNode(const std::shared_ptr<RddNode<P>>& parent, const std::shared_ptr<RddNode<S>>& source,
-               const char* operatorName, CallSite callSite)
+               const Before& before, const MakeFused& makeFused, const MakeLast& makeLast, const char* operatorName,
+               CallSite callSite)
         : RddNode<T>(*parent, Step::kKeepsPartitioner, operatorName, callSite),
           parent_(parent.get()),
-          source_(source.get()) {
+          source_(source.get()),
+          stage_{before, makeFused(this)},
+          last_(lastStage(makeLast)) {
         this->setNarrowParent(parent.get());
     }
-    /// Steps name the node they belong to, so they come after it.
-    void setStages(std::shared_ptr<const Stage> stage, std::shared_ptr<const LastStage> last) {
-        stage_ = std::move(stage);
-        last_ = std::move(last);
-    }
     const char* className() const override { return "MapPartitionsRDD"; }
+    const Stage& stage() const { return stage_; }
 
 private:
     int doNumPartitions() const override { return parent_->numPartitions(); }
 
     CursorPtr<T> doCompute(int partition, TaskContext& context) const override {
-        if constexpr (!std::is_same_v<Stage, LastStage>) {
-            if (!hasEdge(parent_, source_)) {
-                return std::make_unique<StageCursor<T, S, Stage>>(source_->iterator(partition, context), *stage_,
-                                                                  context);
+        if constexpr (kIsFused) {
+            if (hasEdge(parent_, source_)) {
+                return CursorPtr<T>(
+                    new StageCursor<T, P, LastStage>(parent_->iterator(partition, context), last_, context));
             }
         }
-        return std::make_unique<StageCursor<T, P, LastStage>>(parent_->iterator(partition, context), *last_, context);
+        return CursorPtr<T>(new StageCursor<T, S, Stage>(source_->iterator(partition, context), stage_, context));
+    }
+
+    template <class MakeLast>
+    auto lastStage(const MakeLast& makeLast) const {
+        if constexpr (kIsFused) {
+            return LastStage{IdentityStage<P>{}, makeLast(this)};
+        } else {
+            return NoScratch{};
+        }
     }
 
     const RddNode<P>* parent_;  // kept by the lineage
     const RddNode<S>* source_;
-    std::shared_ptr<const Stage> stage_;
-    std::shared_ptr<const LastStage> last_;
+    const Stage stage_;
+    // For a parent that is kept, where that makes a difference.
+    [[no_unique_address]] const std::conditional_t<kIsFused, LastStage, NoScratch> last_;
 };
 
 /// A sink that counts the elements.
@@ -449,7 +480,7 @@ struct Plan {
 
     std::shared_ptr<RddNode<T>> node;
     std::shared_ptr<RddNode<S>> source;
-    std::shared_ptr<const Stage> stage;
+    const Stage* stage = nullptr;  // the node's
 
     /// Into how many splits `drive` can cut a partition.
     int splitCount(int partition) const {
@@ -469,6 +500,21 @@ struct Plan {
             }
         }
         pull(node->splitIterator(partition, split, context), context, sink);
+    }
+
+    /// As above, where what the sink does with the first element is nothing it should ask about for each of the others:
+    /// calls `first` until `started` is true, and `rest` from then on.
+    template <class First, class Rest>
+    void driveFrom(int partition, TaskContext& context, const bool& started, First&& first, Rest&& rest) const {
+        if (hasEdge(node.get(), source.get())) return pull(node->iterator(partition, context), context, first);
+        Stage copy(*stage);
+        const CursorPtr<S> cursor = source->iterator(partition, context);
+        for (Chunk<S> chunk = cursor->next(); !chunk.empty(); chunk = cursor->next()) {
+            context.checkCancelled();
+            std::size_t i = 0;
+            for (; i < chunk.size && !started; ++i) copy(std::as_const(chunk.data[i]), first);
+            for (; i < chunk.size; ++i) copy(std::as_const(chunk.data[i]), rest);
+        }
     }
 
 private:
@@ -528,15 +574,8 @@ auto appendStep(const PlanT& plan, const char* operatorName, CallSite callSite, 
                   "the function gives another type for a std::string than for a std::string_view");
     using Stage = FusedStage<typename PlanT::Stage, FusedStep>;
     using Node = NarrowNode<S, Stage, P, LastStep>;
-    auto node = std::make_shared<Node>(plan.node, plan.source, operatorName, callSite);
-    auto stage = std::make_shared<const Stage>(Stage{*plan.stage, makeFused(node.get())});
-    if constexpr (std::is_same_v<Stage, FusedStage<IdentityStage<P>, LastStep>>) {
-        node->setStages(stage, stage);
-    } else {
-        node->setStages(stage, std::make_shared<const FusedStage<IdentityStage<P>, LastStep>>(
-                                   FusedStage<IdentityStage<P>, LastStep>{IdentityStage<P>{}, makeLast(node.get())}));
-    }
-    return Plan<T, S, Stage>{std::move(node), plan.source, std::move(stage)};
+    auto* const node = new Node(plan.node, plan.source, *plan.stage, makeFused, makeLast, operatorName, callSite);
+    return Plan<T, S, Stage>{std::static_pointer_cast<RddNode<T>>(asShared(node)), plan.source, &node->stage()};
 }
 
 }  // namespace dstream::detail
