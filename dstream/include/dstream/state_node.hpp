@@ -574,9 +574,13 @@ private:
         attempt.updateAll([&](uint32_t index, const K& key, S& state) {
             if (updates.reach(index)) context.checkCancelled();
             updates.take(index, values);
-            // A state that can be compared is copied, as most stay what they are.
-            S given = kComparesStates<S> ? state : std::move(state);
-            std::optional<S> next = call(key, std::move(values), std::optional<S>(std::in_place, std::move(given)));
+            std::optional<S> given;
+            if constexpr (kComparesStates<S>) {
+                given.emplace(state);  // most states stay what they are
+            } else {
+                given.emplace(std::move(state));
+            }
+            std::optional<S> next = call(key, std::move(values), std::move(given));
             if (!next) return Verdict::kRemoved;
             if constexpr (kComparesStates<S>) {
                 if (isSameState(state, *next)) return Verdict::kKept;

@@ -315,7 +315,7 @@ auto reduce(const PlanT& plan, const char* action, F f, Where where) {
             sum.emplace(convertElement<O>(std::forward<decltype(element)>(element)));
         }
     };
-    auto parts = runOnAll(plan, action, where, [plan, f, add, merge](TaskContext& context) mutable {
+    auto parts = runOnAll(plan, action, where, [=](TaskContext& context) mutable {
         std::optional<O> sum;
         if constexpr (std::is_arithmetic_v<T> && kMovesByCopying<typename PlanT::S>) {
             // To ask for each number whether it is the first one costs a tenth of the time of a short chain.
