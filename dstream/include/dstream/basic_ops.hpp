@@ -142,9 +142,8 @@ public:
     template <class F>
     DStream<Owned<T>> reduce(F f, Where where = Where::current()) const {
         return op("reduce", where, [f = std::move(f), where](const auto& rdd) {
-            return RDD<Owned<T>>(rdd.map([](const T& element) { return std::pair<int, T>(0, element); }, where)
-                                     .reduceByKey(HashPartitioner(1), f, where)
-                                     .values(where));
+            return RDD<Owned<T>>(
+                rdd.map(UnderOneKey(), where).reduceByKey(HashPartitioner(1), f, where).map(SecondOfPair(), where));
         });
     }
     /// The number of elements of each batch, 0 for an empty one: a DStream<int64_t>.
@@ -165,8 +164,7 @@ public:
                                                        Where where = Where::current()) const requires Hashable<T> {
         const HashPartitioner partitioner(numPartitions.value_or(context().sparkContext().defaultParallelism()));
         return op("countByValue", where, [partitioner, where](const auto& rdd) {
-            return rdd.map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
-                .reduceByKey(partitioner, std::plus<>{}, where);
+            return rdd.map(WithCountOfOne(), where).reduceByKey(partitioner, std::plus<int64_t>{}, where);
         });
     }
 

@@ -53,9 +53,10 @@ private:
 [[noreturn]] void throwNoParentRdd(const DStreamBase& stream, const DStreamBase& parent, Time time);
 /// @throws SparkException  saying that the function of a `transform` returned an empty handle
 [[noreturn]] void throwEmptyRdd(const DStreamBase& stream, Time time);
-// asShared takes over what has just been made. checkCompatible throws unless all are of one context and slide duration.
+// Take over what has just been made.
 std::shared_ptr<DStreamBase> asShared(DStreamBase* made);
 GeneratedRddPtr asShared(const GeneratedRdd* made);
+/// @throws IllegalArgumentException  naming the operator, unless all streams are of one context and slide duration
 void checkCompatible(const char* operatorName, const DStreamBase::Parents& streams);
 void registerInput(std::shared_ptr<DStreamBase> input);
 void registerOutput(std::shared_ptr<DStreamBase> output);
@@ -299,6 +300,29 @@ template <class Parent, class F>
 void addOutput(const std::shared_ptr<Parent>& parent, const char* operatorName, CallSite site, F f) {
     registerOutput(asShared(new ForEachNode<Parent, F>(parent, operatorName, site, std::move(f))));
 }
+
+// Functions that several operators map with, named so that what is compiled for one of them serves the others.
+
+/// All elements under one key.
+struct UnderOneKey {
+    template <class T>
+    std::pair<int, T> operator()(const T& element) const {
+        return {1, element};
+    }
+};
+struct SecondOfPair {
+    template <class A, class B>
+    B operator()(const std::pair<A, B>& pair) const {
+        return pair.second;
+    }
+};
+/// An element and how often it occurs.
+struct WithCountOfOne {
+    template <class T>
+    std::pair<T, int64_t> operator()(const T& element) const {
+        return {element, 1};
+    }
+};
 
 }  // namespace detail
 }  // namespace dstream

@@ -79,9 +79,9 @@ public:
     DStream<O> reduceByWindow(F f, Duration windowDuration, Duration slideDuration,
                               Where where = Where::current()) const {
         return DStream<O>(self()
-                              .map([](const T& element) { return std::pair<int, T>(1, element); }, where)
+                              .map(UnderOneKey(), where)
                               .reduceByKeyAndWindow(std::move(f), windowDuration, slideDuration, 1, where)
-                              .map([](const std::pair<int, O>& pair) { return pair.second; }, where));
+                              .map(SecondOfPair(), where));
     }
     /// Incremental: costs what enters and leaves. `inverse(f(a, b), a)` must be `b`. No element until there was data.
     /// @note Needs a checkpoint directory.
@@ -92,10 +92,10 @@ public:
                                                                             Where where = Where::current())
     const {
         return DStream<O>(self()
-                              .map([](const T& element) { return std::pair<int, O>(1, toOwned(element)); }, where)
+                              .map(UnderOneKey(), where)
                               .reduceByKeyAndWindow(std::move(f), std::move(inverse), windowDuration, slideDuration, 1,
                                                     nullptr, where)
-                              .map([](const std::pair<int, O>& pair) { return pair.second; }, where));
+                              .map(SecondOfPair(), where));
     }
     /// The number of elements of each window, a DStream<int64_t>. Incremental; no element until there was data,
     /// afterwards 0 for empty windows.
@@ -110,7 +110,7 @@ public:
                                                          std::optional<int> numPartitions = std::nullopt,
                                                          Where where = Where::current()) const requires Hashable<T> {
         return self()
-            .map([](const T& element) { return std::pair<T, int64_t>(element, 1); }, where)
+            .map(WithCountOfOne(), where)
             .reduceByKeyAndWindow(
                 std::plus<int64_t>{}, std::minus<int64_t>{}, windowDuration, slideDuration,
                 numPartitions ? PartitionChoice(*numPartitions) : PartitionChoice(),

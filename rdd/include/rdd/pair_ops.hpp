@@ -44,9 +44,8 @@ public:
     requires PairLike<T> RDD<std::pair<K, U>> aggregateByKey(U zero, PartitionChoice partitions, Seq seqOp, Comb combOp,
                                                              Where where = Where::current())
     const {
-        return detail::combineByKey<U>(
-            self().plan(), [zero, seqOp](const V& value) mutable { return std::invoke(seqOp, U(zero), value); }, seqOp,
-            std::move(combOp), partitions, std::true_type{}, "aggregateByKey", where);
+        return detail::combineByKey<U>(self().plan(), FromZero<U, Seq>{std::move(zero), seqOp}, seqOp,
+                                       std::move(combOp), partitions, std::true_type{}, "aggregateByKey", where);
     }
     template <class F>
     requires(PairLike<T>&& std::is_invocable_v<F&, const V&, const V&>) RDD<std::pair<K, V>> foldByKey(
@@ -56,9 +55,8 @@ public:
     requires PairLike<T> RDD<std::pair<K, V>> foldByKey(V zero, PartitionChoice partitions, F f,
                                                         Where where = Where::current())
     const {
-        return detail::combineByKey<V>(
-            self().plan(), [zero, f](const V& value) mutable { return std::invoke(f, V(zero), value); }, f, f,
-            partitions, std::true_type{}, "foldByKey", where);
+        return detail::combineByKey<V>(self().plan(), FromZero<V, F>{std::move(zero), f}, f, f, partitions,
+                                       std::true_type{}, "foldByKey", where);
     }
     /// `f` must be associative and commutative.
     template <class F>
@@ -80,7 +78,7 @@ public:
     /// No map-side combine. The order of values in a group is not promised.
     RDD<std::pair<K, std::vector<V>>> groupByKey(PartitionChoice partitions = {},
                                                  Where where = Where::current()) const requires PairLike<T> {
-        return detail::groupByKey(self().plan(), partitions, std::false_type{}, "groupByKey", where);
+        return detail::groupByKey(self().plan(), partitions, "groupByKey", where);
     }
     std::map<K, int64_t> countByKey(Where where = Where::current()) const requires PairLike<T> {
         return detail::countByValue(detail::keys(self().plan(), where).plan(), where);

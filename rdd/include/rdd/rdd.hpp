@@ -291,8 +291,8 @@ public:
     /// (f(x), all x of that key).
     template <class F>
     auto groupBy(F f, PartitionChoice partitions = {}, Where where = Where::current()) const {
-        return detail::groupByKey(detail::keyBy(self().plan(), std::move(f), where).plan(), partitions,
-                                  std::false_type{}, "groupBy", where);
+        return detail::groupByKey(detail::keyBy(self().plan(), std::move(f), where).plan(), partitions, "groupBy",
+                                  where);
     }
     /// Sorted by f(x). Runs a sampling job if there is more than one partition.
     template <class F>

@@ -104,7 +104,8 @@ auto combineWith(const PlanT& plan, Agg agg, const Partitioner& partitioner, Map
         if (mapSideCombine) {
             auto shuffle =
                 asShared(new CombiningShuffle<PlanT, Agg>(plan, partitioner, agg, OperatorInfo(name, callSite)));
-            return makeRdd<Pair>(makeNode<CombinedNode<K, C, Agg>>(std::move(shuffle), std::move(agg), name, callSite));
+            using Node = CombinedNode<K, C, decltype(agg.mergeCombiners)>;
+            return makeRdd<Pair>(makeNode<Node>(std::move(shuffle), std::move(agg.mergeCombiners), name, callSite));
         }
     }
     if constexpr (!std::is_same_v<MapSide, std::true_type>) {
@@ -122,23 +123,57 @@ auto makeAggregator(Create create, MergeValue mergeValue, MergeCombiners mergeCo
                                                              std::move(mergeCombiners)};
 }
 
-template <class C, class PlanT, class Create, class MergeValue, class MergeCombiners, class MapSide>
-RDD<std::pair<OwnedKey<PlanT>, C>> combineByKey(const PlanT& plan, Create create, MergeValue mergeValue,
-                                                MergeCombiners mergeCombiners, const PartitionChoice& partitions,
+// The parts of an aggregator, made of the functions that a user gives. They have names, here and below, so that their
+// types do not depend on the plan: what is compiled for one operator serves the next one.
+
+template <class C, class V, class F>
+struct CreateCombiner {
+    F f;
+    template <class T>
+    C operator()(const T& value) {
+        return C(std::invoke(f, convertElement<V>(value)));
+    }
+};
+template <class V, class F>
+struct MergeValue {
+    F f;
+    template <class C, class T>
+    void operator()(C& sum, const T& value) {
+        if constexpr (std::is_same_v<T, V>) {
+            mergeInto(f, sum, value);
+        } else {
+            mergeInto(f, sum, convertElement<V>(value));
+        }
+    }
+};
+template <class F>
+struct MergeCombiners {
+    F f;
+    template <class C>
+    void operator()(C& sum, const C& other) {
+        mergeInto(f, sum, other);
+    }
+};
+/// A first value as `f` merges it into `zero`.
+template <class U, class F>
+struct FromZero {
+    U zero;
+    F f;
+    template <class V>
+    U operator()(const V& value) {
+        return std::invoke(f, U(zero), value);
+    }
+};
+
+template <class C, class PlanT, class Create, class Merge, class Combine, class MapSide>
+RDD<std::pair<OwnedKey<PlanT>, C>> combineByKey(const PlanT& plan, Create create, Merge mergeValue,
+                                                Combine mergeCombiners, const PartitionChoice& partitions,
                                                 MapSide mapSideCombine, const char* name, Where where) {
     using V = OwnedValue<PlanT>;
     return combineWith(
         plan,
-        makeAggregator<C>(
-            [create](const auto& value) mutable { return C(std::invoke(create, convertElement<V>(value))); },
-            [mergeValue](C& sum, const auto& value) mutable {
-                if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, V>) {
-                    mergeInto(mergeValue, sum, value);
-                } else {
-                    mergeInto(mergeValue, sum, convertElement<V>(value));
-                }
-            },
-            [mergeCombiners](C& sum, const C& other) mutable { mergeInto(mergeCombiners, sum, other); }),
+        makeAggregator<C>(CreateCombiner<C, V, Create>{std::move(create)}, MergeValue<V, Merge>{std::move(mergeValue)},
+                          MergeCombiners<Combine>{std::move(mergeCombiners)}),
         choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
 }
 
@@ -146,28 +181,31 @@ template <class PlanT, class F>
 RDD<std::pair<OwnedKey<PlanT>, OwnedValue<PlanT>>> reduceByKey(const PlanT& plan, F f,
                                                                const PartitionChoice& partitions, const char* name,
                                                                Where where) {
-    using V = OwnedValue<PlanT>;
-    return combineByKey<V>(
-        plan, [](V value) { return value; }, f, f, partitions, std::true_type{}, name, where);
+    return combineByKey<OwnedValue<PlanT>>(plan, std::identity{}, f, f, partitions, std::true_type{}, name, where);
 }
+
+/// The aggregator that lists values.
+template <class V>
+struct GatherValues {
+    using C = std::vector<V>;
+    template <class T>
+    C create(const T& value) {
+        C group;
+        mergeValue(group, value);
+        return group;
+    }
+    template <class T>
+    void mergeValue(C& group, const T& value) {
+        group.push_back(convertElement<V>(value));
+    }
+};
 
 template <class PlanT>
 RDD<std::pair<OwnedKey<PlanT>, std::vector<OwnedValue<PlanT>>>> groupByKey(const PlanT& plan,
                                                                            const PartitionChoice& partitions,
-                                                                           std::false_type mapSideCombine,
                                                                            const char* name, Where where) {
-    using V = OwnedValue<PlanT>;
-    using C = std::vector<V>;
-    return combineWith(plan,
-                       makeAggregator<C>(
-                           [](const auto& value) {
-                               C group;
-                               group.push_back(convertElement<V>(value));
-                               return group;
-                           },
-                           [](C& group, const auto& value) { group.push_back(convertElement<V>(value)); },
-                           [](C& group, const C& other) { group.insert(group.end(), other.begin(), other.end()); }),
-                       choose(partitions, {plan.node.get()}), mapSideCombine, name, where);
+    return combineWith(plan, GatherValues<OwnedValue<PlanT>>(), choose(partitions, {plan.node.get()}),
+                       std::false_type{}, name, where);
 }
 
 template <class PlanT, class F>
@@ -807,12 +845,15 @@ RDD<std::pair<OwnedKey<LeftPlan>, OwnedValue<LeftPlan>>> subtractByKey(const Lef
 // ---- sets
 
 /// (x, true): an element as a key.
+struct AsKey {
+    template <class T>
+    std::pair<T, bool> operator()(const T& element) const {
+        return {element, true};
+    }
+};
 template <class PlanT>
 auto asKeys(const PlanT& plan, Where where) {
-    return map(
-        plan, "map",
-        [](const auto& element) { return std::pair<std::remove_cvref_t<decltype(element)>, bool>(element, true); },
-        where);
+    return map(plan, "map", AsKey(), where);
 }
 
 template <class PlanT>
@@ -834,11 +875,9 @@ RDD<Owned<typename PlanT::T>> distinct(const PlanT& plan, std::optional<int> n, 
     if (plan.node->partitioner() && plan.node->partitioner()->numPartitions() == count) {
         return mapPartitions<T>(plan.node, "distinct", unique, true, where);
     }
-    return keys(combineByKey<bool>(
-                    asKeys(plan, where).plan(), [](bool) { return true; }, [](bool, bool) { return true; },
-                    [](bool, bool) { return true; }, count, std::true_type{}, "distinct", where)
-                    .plan(),
-                where);
+    return keys(
+        reduceByKey(asKeys(plan, where).plan(), std::logical_or<>{}, HashPartitioner(count), "distinct", where).plan(),
+        where);
 }
 
 template <class LeftPlan, class RightPlan>

@@ -448,27 +448,29 @@ CursorPtr<std::pair<K, C>> CombinedNodeBase<K, C>::doCompute(int partition, Task
     return entriesCursor(table, context);
 }
 
-template <class K, class C, class Agg>
+/// @tparam Merge  `mergeCombiners` of an Aggregator, which is all that it needs of one
+template <class K, class C, class Merge>
 class CombinedNode final : public CombinedNodeBase<K, C> {
 public:
-    CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Agg aggregator, const char* operatorName,
+    CombinedNode(std::shared_ptr<const ShuffleDependency> shuffle, Merge mergeCombiners, const char* operatorName,
                  CallSite callSite)
-        : CombinedNodeBase<K, C>(std::move(shuffle), operatorName, callSite), aggregator_(std::move(aggregator)) {}
+        : CombinedNodeBase<K, C>(std::move(shuffle), operatorName, callSite),
+          mergeCombiners_(std::move(mergeCombiners)) {}
 
 private:
     void merge(const std::vector<BlockPtr>& blocks, FlatTable<K, C>& table, TaskContext& context) const override {
-        Agg agg(aggregator_);
+        Merge mergeCombiners(mergeCombiners_);
         forEachInBlocks<K, C>(
             blocks, context,
             [&](const std::pair<K, C>& pair, uint64_t hash) {
                 table.upsert(
                     hash, pair.first, [&] { return pair.second; },
-                    [&](C& combined) { guarded(this, [&] { agg.mergeCombiners(combined, pair.second); }); });
+                    [&](C& combined) { guarded(this, [&] { mergeCombiners(combined, pair.second); }); });
             },
             [&](uint64_t hash) { table.prefetch(hash); });
     }
 
-    const Agg aggregator_;
+    const Merge mergeCombiners_;
 };
 
 /// Combines inside each partition, where the parent is partitioned as wanted already.
