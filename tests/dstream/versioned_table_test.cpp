@@ -293,22 +293,23 @@ void compareWithMaps(uint32_t seed, bool timed, MakeKey makeKey, MakeState makeS
             });
         if (random() % 3 == 0) {
             using Verdict = typename VersionedTable<K, S>::Attempt::Verdict;
-            attempt->updateAll([&](uint32_t, const K& key, S& state) {
-                EXPECT_EQ(now.at(key), state);
-                switch (random() % 16) {
-                    case 0:
-                        now.erase(key);
-                        setAt.erase(key);
-                        return Verdict::kRemoved;
-                    case 1:
-                        state = makeState(random());
-                        now[key] = state;
-                        setAt[key] = time;
-                        return Verdict::kSet;
-                    default:
-                        return Verdict::kKept;
-                }
-            });
+            attempt->updateAll([](uint32_t) {},
+                               [&](uint32_t, const K& key, S& state) {
+                                   EXPECT_EQ(now.at(key), state);
+                                   switch (random() % 16) {
+                                       case 0:
+                                           now.erase(key);
+                                           setAt.erase(key);
+                                           return Verdict::kRemoved;
+                                       case 1:
+                                           state = makeState(random());
+                                           now[key] = state;
+                                           setAt[key] = time;
+                                           return Verdict::kSet;
+                                       default:
+                                           return Verdict::kKept;
+                                   }
+                               });
         }
         if (timed) {
             if (random() % 3 == 0) {

@@ -496,12 +496,14 @@ private:
             for (const Update& update : updates_) values.push_back(std::move(values_[update.at]));
             values_ = std::move(values);
         }
-        /// To be called for rising indexes, before `take`. True at the first one of many.
-        bool reach(uint32_t index) {
-            if (index / kGroup == group_) return false;
-            link(index / kGroup);
-            return true;
+        /// To be called before `has` and `take` for the indexes from `first` on, as many as are updated together.
+        void reach(uint32_t first) {
+            first_.fill(kEnd);
+            const std::size_t group = first / kGroup;
+            for (uint32_t at = ends_[group], begin = group == 0 ? 0 : ends_[group - 1]; at-- > begin;)
+                updates_[at].at = std::exchange(first_[updates_[at].index % kGroup], at);
         }
+        bool has(uint32_t index) const { return first_[index % kGroup] != kEnd; }
         void take(uint32_t index, std::vector<V>& values) {
             values.clear();
             for (uint32_t at = first_[index % kGroup]; at != kEnd; at = updates_[at].at)
@@ -509,23 +511,16 @@ private:
         }
 
     private:
-        static constexpr std::size_t kGroup = 1024;
+        static constexpr std::size_t kGroup = Attempt::kTogether;
         struct Update {
             uint32_t index = 0;
             uint32_t at = 0;  // its value's place, and in a linked group that of the next one of the same key
         };
-        void link(std::size_t group) {
-            group_ = group;
-            first_.fill(kEnd);
-            for (uint32_t at = ends_[group], begin = group == 0 ? 0 : ends_[group - 1]; at-- > begin;)
-                updates_[at].at = std::exchange(first_[updates_[at].index % kGroup], at);
-        }
 
         Array<V> values_;
         std::vector<Update> updates_;
-        std::vector<uint32_t> ends_;  // of the updates of each group
-        std::array<uint32_t, kGroup> first_;
-        std::size_t group_ = std::numeric_limits<std::size_t>::max();
+        std::vector<uint32_t> ends_;          // of the updates of each group
+        std::array<uint32_t, kGroup> first_;  // of the group reached: the first update of each key
     };
 
     std::shared_ptr<const ChunkList<Pair>> write(int partition, TaskContext& context,
@@ -569,11 +564,7 @@ private:
             return guarded(this,
                            [&] { return std::optional<S>(f(this->time(), key, std::move(values), std::move(state))); });
         };
-        std::vector<V> values;
-        updates.sort(attempt.numIndexes());
-        attempt.updateAll([&](uint32_t index, const K& key, S& state) {
-            if (updates.reach(index)) context.checkCancelled();
-            updates.take(index, values);
+        const auto change = [&](const K& key, std::vector<V>&& values, S& state) {
             std::optional<S> given;
             if constexpr (kComparesStates<S>) {
                 given.emplace(state);  // most states stay what they are
@@ -587,7 +578,20 @@ private:
             }
             state = *std::move(next);
             return Verdict::kSet;
-        });
+        };
+        std::vector<V> values;
+        updates.sort(attempt.numIndexes());
+        attempt.updateAll(
+            [&](uint32_t first) {
+                context.checkCancelled();
+                updates.reach(first);
+            },
+            [&](uint32_t index, const K& key, S& state) {
+                // Most keys have no new value. The function compiled for these alone may come to nothing.
+                if (!updates.has(index)) return change(key, std::vector<V>(), state);
+                updates.take(index, values);
+                return change(key, std::move(values), state);
+            });
         std::size_t calls = 0;
         auto& fresh = groups.all();
         attempt.update(
@@ -656,9 +660,10 @@ private:
                 if (index != Attempt::kNoIndex) keep(index);
             }
         }
-        attempt.updateAll([&](uint32_t index, const K&, const S&) {
-            return index < kept.size() && kept[index] ? Verdict::kKept : Verdict::kRemoved;
-        });
+        attempt.updateAll([](uint32_t) {},
+                          [&](uint32_t index, const K&, const S&) {
+                              return index < kept.size() && kept[index] ? Verdict::kKept : Verdict::kRemoved;
+                          });
     }
 
     const RddNode<Pair>* const initial_;

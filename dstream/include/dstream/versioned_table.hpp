@@ -246,12 +246,43 @@ private:
             if ((value ^ kept) <= mask()) return indexIn(value);
         }
     }
+    /// Where a key of this hash is looked for: a slot, and the entry that it leads to.
+    struct Place {
+        uint32_t hash = 0;
+        uint32_t slot = 0;
+        uint32_t index = kNone;
+    };
+    /// The entry of the key, from its first candidate on; kNone at a gap.
+    template <class Key>
+    uint32_t settle(Place at, const Key& key) const {
+        while (at.index != kNone && !sameKey(entry(at.index).key, key)) {
+            at.slot = (at.slot + 1) & mask();
+            at.index = candidate(at.slot, at.hash);
+        }
+        return at.index;
+    }
     template <class Key>
     uint32_t locate(const Key& key, uint32_t hash) const {
-        uint32_t slot = home(hash);
-        for (;; slot = (slot + 1) & mask()) {
-            const uint32_t index = candidate(slot, hash);
-            if (index == kNone || sameKey(entry(index).key, key)) return index;
+        Place at{hash, home(hash)};
+        at.index = candidate(at.slot, hash);
+        return settle(at, key);
+    }
+    /// Locates the keys `keyAt(0…)` of these places, whose hashes are set. Many at a time, so that the memory one waits
+    /// for has come while the others were asked for.
+    template <class At, class KeyAt>
+    void locateAll(std::span<At> places, KeyAt&& keyAt) const {
+        constexpr std::size_t kBlock = 128;
+        for (std::size_t begin = 0; begin < places.size(); begin += kBlock) {
+            const std::span<At> block = places.subspan(begin, std::min(kBlock, places.size() - begin));
+            for (Place& at : block) {
+                at.slot = home(at.hash);
+                __builtin_prefetch(&slots_[at.slot]);
+            }
+            for (Place& at : block) {
+                at.index = candidate(at.slot, at.hash);
+                if (at.index != kNone) prefetch(at.index);
+            }
+            for (std::size_t i = 0; i < block.size(); ++i) block[i].index = settle(block[i], keyAt(begin + i));
         }
     }
     void fill(uint32_t hash, uint32_t index) {
@@ -384,7 +415,7 @@ private:
     /// Keeps what an entry is before this attempt changes it for the first time.
     void remember(uint32_t index, Entry& at) {
         if (recordOf(at.undo, firstRecord_, newest_) < newest_) return;
-        if (newest_ / kPiece - oldest_ / kPiece == undo_.size()) {
+        if (newest_ % kPiece == 0 || undo_.empty()) {
             if (spare_.empty()) {
                 undo_.push_back(std::make_unique<UndoBlock>());
             } else {
@@ -733,11 +764,12 @@ public:
 
     /// What a function has made of a state.
     enum class Verdict : uint8_t { kKept, kSet, kRemoved };
+    static constexpr uint32_t kTogether = kPiece;
     /// Calls `change(index, key, state)` for every key that has a state; `index` is the one that `locate` gives. It
     /// returns what it has done: unless it has kept the state, it may have moved it away. Keys in the order in which
-    /// they came.
-    template <class Change>
-    void updateAll(Change&& change) {
+    /// they came, `kTogether` indexes at a time; `reach(first)` is called before those from `first` on.
+    template <class Reach, class Change>
+    void updateAll(Reach&& reach, Change&& change) {
         Room items;
         std::vector<Copied*> changed;
         changed.reserve(kPiece);
@@ -745,6 +777,7 @@ public:
         const Segment* next = nullptr;  // comes into the cache meanwhile
         for (uint32_t begin = 0; copy(begin, items, next); begin += kPiece) {
             changed.clear();
+            reach(begin);
             for (Copied& item : items.all()) {
                 if (item.index % kPerLine == 0) __builtin_prefetch(next->data() + item.index % kPiece);
                 item.verdict = change(item.index, std::as_const(item.key), item.state);
@@ -758,39 +791,19 @@ public:
     static constexpr uint32_t kNoIndex = kNone;
     template <class KeyAt>
     std::vector<uint32_t> locate(std::size_t n, KeyAt&& keyAt) const {
-        constexpr std::size_t kAhead = 32;
-        std::vector<uint32_t> indexes(n, kNone);
-        struct Place {
-            uint32_t hash;
-            uint32_t slot;
-            uint32_t index;
-        };
+        std::vector<uint32_t> indexes(n, kNoIndex);
         std::array<Place, kPiece> places;
         const VersionedTable& table = *table_;
         for (std::size_t begin = 0; begin < n; begin += kPiece) {
             const std::size_t size = std::min(kPiece, n - begin);
+            for (std::size_t i = 0; i < size; ++i) places[i].hash = hashOf(keyAt(begin + i));
             const std::shared_lock lock(table.mutex_);
             checkActive();
-            for (std::size_t i = 0; i < size + 2 * kAhead; ++i) {
-                if (i < size) {
-                    const uint32_t hash = hashOf(keyAt(begin + i));
-                    places[i] = {hash, table.home(hash), kNone};
-                    __builtin_prefetch(&table.slots_[places[i].slot]);
-                }
-                if (i >= kAhead && i < size + kAhead) {
-                    Place& place = places[i - kAhead];
-                    place.index = table.candidate(place.slot, place.hash);
-                    if (place.index != kNone) table.prefetch(place.index);
-                }
-                if (i < 2 * kAhead) continue;
-                Place& place = places[i - 2 * kAhead];
-                const auto& key = keyAt(begin + i - 2 * kAhead);
-                while (place.index != kNone && !sameKey(table.entry(place.index).key, key)) {
-                    place.slot = (place.slot + 1) & table.mask();
-                    place.index = table.candidate(place.slot, place.hash);
-                }
-                if (place.index != kNone && (table.entry(place.index).flags & kLive))
-                    indexes[begin + i - 2 * kAhead] = place.index;
+            table.locateAll(
+                std::span<Place>(places).first(size), [&](std::size_t i) -> auto& { return keyAt(begin + i); });
+            for (std::size_t i = 0; i < size; ++i) {
+                const uint32_t index = places[i].index;
+                if (index != kNone && (table.entry(index).flags & kLive)) indexes[begin + i] = index;
             }
         }
         return indexes;
@@ -902,36 +915,20 @@ private:
 
     /// A key of `update`, and its state once it has been found.
     template <class Key>
-    struct Wanted {
-        Wanted(const Key* at, uint32_t hashed) : key(at), hash(hashed) {}
+    struct Wanted : Place {
+        Wanted(const Key* at, uint32_t hashed) : Place{hashed}, key(at) {}
         const Key* key;
-        uint32_t hash;
-        uint32_t slot = 0;
-        uint32_t index = kNone;
         bool changed = false;
         std::optional<S> state;
     };
     template <class Key>
     void find(std::vector<Wanted<Key>>& items) const {
-        constexpr std::size_t kAhead = 32;
         const VersionedTable& table = *table_;
         const std::shared_lock lock(table.mutex_);
         checkActive();
-        for (std::size_t i = 0; i < items.size() + kAhead; ++i) {
-            if (i < items.size()) {
-                items[i].slot = table.home(items[i].hash);
-                __builtin_prefetch(&table.slots_[items[i].slot]);
-            }
-            if (i < kAhead) continue;
-            auto& item = items[i - kAhead];
-            item.index = table.candidate(item.slot, item.hash);
-            if (item.index != kNone) table.prefetch(item.index);
-        }
+        table.locateAll(
+            std::span<Wanted<Key>>(items), [&](std::size_t i) -> auto& { return *items[i].key; });
         for (auto& item : items) {
-            while (item.index != kNone && !sameKey(table.entry(item.index).key, *item.key)) {
-                item.slot = (item.slot + 1) & table.mask();
-                item.index = table.candidate(item.slot, item.hash);
-            }
             if (item.index == kNone) continue;
             const Entry& at = table.entry(item.index);
             if (at.flags & kLive) item.state.emplace(at.state);
