@@ -76,7 +76,7 @@ using PairPlan = dstream::detail::PlanOf<Pair>;
     linkage dstream::RDD<Result> dstream::detail::join<dstream::detail::JoinKind::kKind>( \
         const conformance::PairPlan&, const conformance::PairPlan&, const PartitionChoice&, std::source_location);
 
-// In rdd_ops.cpp.
+// Of values, in rdd_ops.cpp.
 #define CONFORMANCE_VALUES(linkage)                                                                                    \
     DSTREAM_ELEMENT(linkage, conformance::Value)                                                                       \
     linkage class dstream::detail::StageCursorBase<conformance::Value, conformance::Value, false>;                     \
@@ -99,7 +99,7 @@ using PairPlan = dstream::detail::PlanOf<Pair>;
         const std::shared_ptr<RddNode<conformance::Value>>&, int, bool, const char*, std::source_location,             \
         const PartitionCoalescer*);
 
-// In rdd_pair_ops.cpp.
+// Of pairs, there too.
 #define CONFORMANCE_PAIRS(linkage)                                                                                    \
     DSTREAM_PAIR(linkage, conformance::Value, conformance::Value)                                                     \
     linkage class dstream::detail::PlainShuffle<conformance::PairPlan>;                                               \
@@ -168,7 +168,6 @@ struct RddCall {
 using RddOp = AnyRdd (*)(const RddCall&);
 using RddOps = std::map<std::string, RddOp>;
 const RddOps& rddOps();
-const RddOps& rddPairOps();
 
 /// What an action works on.
 struct ActionCall {
@@ -182,18 +181,16 @@ struct ActionCall {
 using Action = Values (*)(const ActionCall&);
 using Actions = std::map<std::string, Action>;
 const Actions& rddActions();
-const Actions& rddPairActions();
 
 /// Runs the steps from `in` on; a step with `from` begins at a name, one with `as` adds a name.
-AnyRdd runRddPipeline(const dstream::SparkContext& sc, AnyRdd in, const nlohmann::json& steps, NamedRdds names,
-                      CallCounts* counts, std::optional<dstream::Time> batchTime = std::nullopt);
+AnyRdd runRddPipeline(AnyRdd in, const nlohmann::json& steps, NamedRdds names, CallCounts* counts,
+                      std::optional<dstream::Time> batchTime = std::nullopt);
 
 /// The RDD written down as `{"partitions":…}` or `{"parallelize":…,"slices":…}`.
 dstream::RDD<Value> makeRdd(const dstream::SparkContext& sc, const nlohmann::json& written);
-/// Partitions written down, a list of lists.
-std::vector<Values> parsePartitions(const nlohmann::json& partitions);
-/// The RDD with these partitions, a list of lists.
-dstream::RDD<Value> makePartitions(const dstream::SparkContext& sc, const nlohmann::json& partitions);
+dstream::RDD<Value> makePartitions(const dstream::SparkContext& sc, std::vector<Values> partitions);
+/// @param slices  absent: the default
+dstream::RDD<Value> parallelize(const dstream::SparkContext& sc, Values items, std::optional<int> slices);
 
 /// Runs the action and returns its result: elements, or a single value, or (name, value) pairs of an object or listing.
 /// @param directory  an empty directory that it may write to

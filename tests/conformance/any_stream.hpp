@@ -49,6 +49,8 @@ struct StreamCall {
     dstream::Duration slide() const { return duration("slide_ms"); }
     /// The slide that the step names; absent: the default.
     std::optional<dstream::Duration> maybeSlide() const;
+    /// The steps of a transform, as a function of the RDD of a batch and those that it may name.
+    std::function<dstream::RDD<Value>(const dstream::RDD<Value>&, const NamedRdds&, dstream::Time)> rddSteps() const;
     dstream::StreamingContext context() const;
     dstream::SparkContext sparkContext() const { return context().sparkContext(); }
 };
@@ -57,14 +59,13 @@ struct StreamCall {
 using StreamOp = AnyStream (*)(const StreamCall&);
 using StreamOps = std::map<std::string, StreamOp>;
 const StreamOps& streamOps();
-const StreamOps& streamPairOps();
 
 /// Runs the steps from `in` on; adds the names they give to `names`.
 AnyStream runStreamPipeline(AnyStream in, const nlohmann::json& steps, NamedStreams& names, const NamedRdds& rdds,
                             CallCounts* counts);
 
-/// Hands RDDs to a queue stream.
-using Push = std::function<void(const nlohmann::json& partitions)>;
+/// Hands an RDD to a queue stream.
+using Push = std::function<void(std::vector<Values> partitions)>;
 /// Makes the input stream written down; for a queue sets `push`.
 AnyStream makeInput(const dstream::StreamingContext& ssc, const nlohmann::json& input, Push& push);
 
@@ -73,7 +74,13 @@ AnyStream takeTypedStreamSteps(const dstream::StreamingContext& ssc, const nlohm
                                CallCounts* counts);
 
 // What the runner itself does with streams, here so that few files know their inside.
-dstream::DStream<Value> makeConstant(const dstream::StreamingContext& ssc, const nlohmann::json& partitions);
+/// An input stream with the RDD of each batch written down; absent: the batch has none.
+using Batches = std::vector<std::optional<std::vector<Values>>>;
+dstream::DStream<Value> scriptedStream(const dstream::StreamingContext& ssc, Batches batches);
+dstream::DStream<Value> constantStream(const dstream::StreamingContext& ssc, std::vector<Values> partitions);
+/// @param otherwise  of the RDD for batches without one; absent: none
+dstream::DStream<Value> queueStream(const dstream::StreamingContext& ssc, bool oneAtATime,
+                                    std::optional<std::vector<Values>> otherwise, Push& push);
 /// Registers foreachRDD; the function gets the batch time and either the collected elements or what collect threw.
 using OnBatch = std::function<void(dstream::Time, const Values&, std::exception_ptr)>;
 void collectBatches(const AnyStream& stream, OnBatch onBatch);

@@ -68,11 +68,17 @@ Value arithmetic(const Value& a, const Value& b, int64_t (*ints)(int64_t, int64_
 int64_t wrapped(uint64_t value) {
     return static_cast<int64_t>(value);
 }
+
+}  // namespace
+
 Value add(const Value& a, const Value& b) {
     return arithmetic(
         a, b, [](int64_t x, int64_t y) { return wrapped(uint64_t(x) + uint64_t(y)); },
         [](double x, double y) { return x + y; });
 }
+
+namespace {
+
 Value sub(const Value& a, const Value& b) {
     return arithmetic(
         a, b, [](int64_t x, int64_t y) { return wrapped(uint64_t(x) - uint64_t(y)); },

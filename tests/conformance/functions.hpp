@@ -62,6 +62,9 @@ struct Combiner {
     Fn2 mergeCombiners;
 };
 
+/// The function `add`.
+Value add(const Value& a, const Value& b);
+
 Fn1 parseFn1(const nlohmann::json& spec);
 FnMany parseFnMany(const nlohmann::json& spec);
 Fn2 parseFn2(const nlohmann::json& spec);

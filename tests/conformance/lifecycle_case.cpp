@@ -63,7 +63,7 @@ private:
         return std::nullopt;
     }
     MaybeValue addInput(const Step&) {
-        input_ = makeConstant(*ssc_, json::parse("[[1,2],[3]]"));
+        input_ = constantStream(*ssc_, parsePartitions(json::parse("[[1,2],[3]]")));
         last_ = input_;
         return std::nullopt;
     }
@@ -140,7 +140,7 @@ private:
         return std::nullopt;
     }
     MaybeValue secondInputOutput(const Step&) {
-        collectBatches(makeConstant(*second_, json::parse("[[1]]")), [](Time, const Values&, std::exception_ptr) {});
+        collectBatches(constantStream(*second_, {{Value(1)}}), [](Time, const Values&, std::exception_ptr) {});
         return std::nullopt;
     }
     MaybeValue startSecond(const Step&) {

@@ -9,6 +9,8 @@
 
 namespace conformance {
 
+using dstream::RDD;
+using dstream::SparkContext;
 using nlohmann::json;
 
 namespace {
@@ -30,7 +32,7 @@ Outcome run(const json& testCase, const Variant& variant, CallCounts& counts) {
         json steps = testCase.at("pipeline");
         AnyRdd start = names.at(first["name"].get<std::string>());
         if (variant.typed) start = takeTypedSteps(sc, first, steps, &counts);
-        const AnyRdd last = runRddPipeline(sc, start, steps, names, &counts);
+        const AnyRdd last = runRddPipeline(start, steps, names, &counts);
         const Step action(testCase.at("action"), &counts);
         for (int i = testCase.value("repeat", 1); i > 0; --i) {
             const std::string place = directory.path() + "/" + std::to_string(i);
@@ -45,6 +47,28 @@ Outcome run(const json& testCase, const Variant& variant, CallCounts& counts) {
 }
 
 }  // namespace
+
+RDD<Value> makeRdd(const SparkContext& sc, const json& written) {
+    if (written.contains("partitions")) return makePartitions(sc, parsePartitions(written["partitions"]));
+    Values items;
+    for (const auto& item : written.at("parallelize")) items.push_back(parseValue(item));
+    return parallelize(sc, std::move(items),
+                       written.contains("slices") ? std::optional(written["slices"].get<int>()) : std::nullopt);
+}
+
+AnyRdd runRddPipeline(AnyRdd in, const json& steps, NamedRdds names, CallCounts* counts,
+                      std::optional<dstream::Time> batchTime) {
+    AnyRdd current = std::move(in);
+    for (const auto& written : steps) {
+        const Step step(written, counts);
+        const auto found = rddOps().find(step.op());
+        if (found == rddOps().end()) throw CaseError("unknown RDD operator: " + step.op());
+        if (step.has("from")) current = named(names, step.text("from"));
+        current = found->second(RddCall{current, step, names, batchTime});
+        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
+    }
+    return current;
+}
 
 Verdict runRddCase(const json& testCase, const Variant& variant) {
     CallCounts counts = makeCounts(testCase.at("pipeline"));

@@ -1,15 +1,16 @@
 #include "any_rdd.hpp"
 #include "listing.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 CONFORMANCE_VALUES(template)
+CONFORMANCE_PAIRS(template)
 
 namespace conformance {
 
+using dstream::HashPartitioner;
 using dstream::Iterator;
+using dstream::PartitionChoice;
 using dstream::RDD;
 using dstream::RddBase;
 using dstream::SparkContext;
@@ -92,6 +93,48 @@ AnyRdd groupBy(const RddCall& call) {
     return RDD<Pair>(grouped.mapValues(ToValue()));
 }
 
+// ---- of pairs
+
+/// Keeps the partitioner.
+template <class T>
+AnyRdd keyed(const RDD<std::pair<Value, T>>& rdd) {
+    return RDD<Pair>(rdd.mapValues(ToValue()));
+}
+
+/// The number of partitions that the step names, or the default rule.
+PartitionChoice partitions(const Step& step) {
+    const auto n = step.maybeNumber("partitions");
+    return n ? PartitionChoice(*n) : PartitionChoice();
+}
+HashPartitioner hashed(const Step& step) {
+    return HashPartitioner(step.number("partitions"));
+}
+
+RDD<Pair> otherPairs(const RddCall& call, size_t index = 0) {
+    return call.with().at(index).pairs();
+}
+
+AnyRdd reduceByKey(const RddCall& c) {
+    const auto n = c.step.maybeNumber("partitions");
+    return n ? c.in.pairs().reduceByKey(c.step.fn2(), *n) : c.in.pairs().reduceByKey(c.step.fn2());
+}
+
+AnyRdd cogroup(const RddCall& c) {
+    const RDD<Pair> in = c.in.pairs();
+    switch (c.with().size()) {
+        case 1:
+            return keyed(in.cogroup(otherPairs(c), partitions(c.step)));
+        case 2:
+            return keyed(in.cogroup(otherPairs(c, 0), otherPairs(c, 1), partitions(c.step)));
+        case 3:
+            return keyed(in.cogroup(otherPairs(c, 0), otherPairs(c, 1), otherPairs(c, 2), partitions(c.step)));
+        default:
+            throw CaseError("cogroup with more than three others: " + c.step.notation());
+    }
+}
+
+// ---- with shared variables
+
 AnyRdd broadcastLookup(const RddCall& call) {
     std::map<Value, Value> table;
     for (const Value& entry : call.step.values("table")) table[entry.first()] = entry.second();
@@ -111,6 +154,11 @@ AnyRdd tagTime(const RddCall& call) {
 
 Values one(Value value) {
     return {std::move(value)};
+}
+Values pairsOf(const std::map<Value, Value>& map) {
+    Values result;
+    for (const auto& entry : map) result.push_back(fromPair(entry));
+    return result;
 }
 Values pairsOf(const std::map<Value, int64_t>& map) {
     Values result;
@@ -163,11 +211,10 @@ private:
     bool doIsZero() const override { return total_ == Value(0); }
     std::unique_ptr<AccumulatorV2> doCopy() const override { return std::make_unique<Sum>(*this); }
     void doReset() override { total_ = Value(0); }
-    void doAdd(const Value& value) override { total_ = add_(total_, value); }
+    void doAdd(const Value& value) override { total_ = conformance::add(total_, value); }
     void doMerge(const AccumulatorV2& other) override { doAdd(other.stateAs<Sum>().total_); }
     Value doValue() const override { return total_; }
 
-    Fn2 add_ = parseFn2("add");
     Value total_;
 };
 
@@ -296,6 +343,43 @@ const RddOps& rddOps() {
              return c.in.values().sortBy(c.step.fn1(), c.step.flag("ascending", true),
                                          c.step.maybeNumber("partitions"));
          }},
+        {"mapValues", [](C c) -> AnyRdd { return RDD<Pair>(c.in.pairs().mapValues(c.step.fn1())); }},
+        {"flatMapValues", [](C c) -> AnyRdd { return RDD<Pair>(c.in.pairs().flatMapValues(c.step.fnMany())); }},
+        {"keys", [](C c) -> AnyRdd { return RDD<Value>(c.in.pairs().keys()); }},
+        {"values", [](C c) -> AnyRdd { return RDD<Value>(c.in.pairs().values()); }},
+        {"subtractByKey", [](C c) -> AnyRdd { return c.in.pairs().subtractByKey(otherPairs(c), partitions(c.step)); }},
+        {"sortByKey",
+         [](C c) -> AnyRdd {
+             return c.in.pairs().sortByKey(c.step.flag("ascending", true), c.step.maybeNumber("partitions"));
+         }},
+        {"filterByRange",
+         [](C c) -> AnyRdd { return c.in.pairs().filterByRange(c.step.value("from_key"), c.step.value("to_key")); }},
+        {"repartitionAndSortWithinPartitions",
+         [](C c) -> AnyRdd { return c.in.pairs().repartitionAndSortWithinPartitions(hashed(c.step)); }},
+        {"partitionBy", [](C c) -> AnyRdd { return c.in.pairs().partitionBy(hashed(c.step)); }},
+        {"reduceByKey", reduceByKey},
+        {"groupByKey", [](C c) -> AnyRdd { return keyed(c.in.pairs().groupByKey(partitions(c.step))); }},
+        {"aggregateByKey",
+         [](C c) -> AnyRdd {
+             return c.in.pairs().aggregateByKey(c.step.value("zero"), partitions(c.step), c.step.fn2("seq"),
+                                                c.step.fn2("comb"));
+         }},
+        {"foldByKey",
+         [](C c) -> AnyRdd { return c.in.pairs().foldByKey(c.step.value("zero"), partitions(c.step), c.step.fn2()); }},
+        {"combineByKey",
+         [](C c) -> AnyRdd {
+             const Combiner combiner = c.step.combiner();
+             return c.in.pairs().combineByKey(combiner.create, combiner.mergeValue, combiner.mergeCombiners,
+                                              partitions(c.step));
+         }},
+        {"cogroup", cogroup},
+        {"join", [](C c) -> AnyRdd { return keyed(c.in.pairs().join(otherPairs(c), partitions(c.step))); }},
+        {"leftOuterJoin",
+         [](C c) -> AnyRdd { return keyed(c.in.pairs().leftOuterJoin(otherPairs(c), partitions(c.step))); }},
+        {"rightOuterJoin",
+         [](C c) -> AnyRdd { return keyed(c.in.pairs().rightOuterJoin(otherPairs(c), partitions(c.step))); }},
+        {"fullOuterJoin",
+         [](C c) -> AnyRdd { return keyed(c.in.pairs().fullOuterJoin(otherPairs(c), partitions(c.step))); }},
         {"broadcastLookup", broadcastLookup},
         {"tagTime", tagTime},
         {"persist",
@@ -322,43 +406,11 @@ const RddOps& rddOps() {
     return kOps;
 }
 
-std::vector<Values> parsePartitions(const nlohmann::json& partitions) {
-    std::vector<Values> parts;
-    for (const auto& partition : partitions) {
-        Values& part = parts.emplace_back();
-        for (const auto& item : partition) part.push_back(parseValue(item));
-    }
-    return parts;
+RDD<Value> makePartitions(const SparkContext& sc, std::vector<Values> partitions) {
+    return sc.fromPartitions(std::move(partitions));
 }
-
-RDD<Value> makePartitions(const SparkContext& sc, const nlohmann::json& partitions) {
-    return sc.fromPartitions(parsePartitions(partitions));
-}
-
-RDD<Value> makeRdd(const SparkContext& sc, const nlohmann::json& written) {
-    if (written.contains("partitions")) return makePartitions(sc, written["partitions"]);
-    Values items;
-    for (const auto& item : written.at("parallelize")) items.push_back(parseValue(item));
-    if (!written.contains("slices")) return sc.parallelize(std::move(items));
-    return sc.parallelize(std::move(items), written["slices"].get<int>());
-}
-
-AnyRdd runRddPipeline(const SparkContext&, AnyRdd in, const nlohmann::json& steps, NamedRdds names, CallCounts* counts,
-                      std::optional<Time> batchTime) {
-    AnyRdd current = std::move(in);
-    for (const auto& written : steps) {
-        const Step step(written, counts);
-        const std::string op = step.op();
-        auto found = rddOps().find(op);
-        if (found == rddOps().end()) {
-            found = rddPairOps().find(op);
-            if (found == rddPairOps().end()) throw CaseError("unknown RDD operator: " + op);
-        }
-        if (step.has("from")) current = named(names, step.text("from"));
-        current = found->second(RddCall{current, step, names, batchTime});
-        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
-    }
-    return current;
+RDD<Value> parallelize(const SparkContext& sc, Values items, std::optional<int> slices) {
+    return slices ? sc.parallelize(std::move(items), *slices) : sc.parallelize(std::move(items));
 }
 
 const Actions& rddActions() {
@@ -380,6 +432,10 @@ const Actions& rddActions() {
              return one(c.in.values().treeAggregate(c.step.value("zero"), c.step.fn2("seq"), c.step.fn2("comb")));
          }},
         {"countByValue", [](C c) { return pairsOf(c.in.values().countByValue()); }},
+        {"countByKey", [](C c) { return pairsOf(c.in.pairs().countByKey()); }},
+        {"collectAsMap", [](C c) { return pairsOf(c.in.pairs().collectAsMap()); }},
+        {"reduceByKeyLocally", [](C c) { return pairsOf(c.in.pairs().reduceByKeyLocally(c.step.fn2())); }},
+        {"lookup", [](C c) { return c.in.pairs().lookup(c.step.value("key")); }},
         {"max", [](C c) { return one(c.in.values().max()); }},
         {"min", [](C c) { return one(c.in.values().min()); }},
         {"isEmpty", [](C c) { return one(Value(c.in.values().isEmpty())); }},
@@ -405,11 +461,9 @@ const Actions& rddActions() {
 }
 
 Values runAction(const AnyRdd& rdd, const Step& action, const std::string& directory) {
-    for (const Actions* actions : {&rddActions(), &rddPairActions()}) {
-        const auto found = actions->find(action.op());
-        if (found != actions->end()) return found->second(ActionCall{rdd, action, directory});
-    }
-    throw CaseError("unknown action: " + action.notation());
+    const auto found = rddActions().find(action.op());
+    if (found == rddActions().end()) throw CaseError("unknown action: " + action.notation());
+    return found->second(ActionCall{rdd, action, directory});
 }
 
 }  // namespace conformance

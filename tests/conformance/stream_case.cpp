@@ -14,6 +14,7 @@
 namespace conformance {
 
 using dstream::Duration;
+using dstream::RDD;
 using dstream::StreamingContext;
 using dstream::Time;
 using nlohmann::json;
@@ -156,7 +157,7 @@ void StreamRun::runBatches(StreamingContext& ssc) {
         for (const json& input : case_.at("inputs")) {
             if (input.value("source", "") != "queue") continue;
             for (const json& rdd : input.at("pushes").at(static_cast<size_t>(batch - 1)))
-                queues_.at(input["name"])(rdd);
+                queues_.at(input["name"])(parsePartitions(rdd));
         }
         dstream::testkit::manualClock(ssc).advance(batch_);
         for (const auto& [name, count] : counts_) callsAfterBatch_[name].push_back(count->load());
@@ -296,6 +297,45 @@ Verdict StreamRun::compare() const {
 }
 
 }  // namespace
+
+std::function<RDD<Value>(const RDD<Value>&, const NamedRdds&, Time)> StreamCall::rddSteps() const {
+    return [steps = step.json("rdd"), counts = step.counts()](const RDD<Value>& rdd, const NamedRdds& rdds, Time time) {
+        return runRddPipeline(rdd, steps, rdds, counts, time).values();
+    };
+}
+
+AnyStream runStreamPipeline(AnyStream in, const json& steps, NamedStreams& names, const NamedRdds& rdds,
+                            CallCounts* counts) {
+    AnyStream current = std::move(in);
+    for (const auto& written : steps) {
+        const Step step(written, counts);
+        const auto found = streamOps().find(step.op());
+        if (found == streamOps().end()) throw CaseError("unknown stream operator: " + step.op());
+        if (step.has("from")) current = named(names, step.text("from"));
+        current = found->second(StreamCall{current, step, names, rdds});
+        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
+    }
+    return current;
+}
+
+AnyStream makeInput(const StreamingContext& ssc, const json& input, Push& push) {
+    const std::string source = input.value("source", "scripted");
+    if (source == "scripted") {
+        Batches batches;
+        for (const auto& batch : input.at("batches")) {
+            batches.emplace_back();
+            if (!batch.is_null()) batches.back() = parsePartitions(batch);
+        }
+        return scriptedStream(ssc, std::move(batches));
+    }
+    if (source == "constant") return constantStream(ssc, parsePartitions(input.at("partitions")));
+    if (source == "queue") {
+        std::optional<std::vector<Values>> otherwise;
+        if (input.contains("default") && !input["default"].is_null()) otherwise = parsePartitions(input["default"]);
+        return queueStream(ssc, input.at("one_at_a_time"), std::move(otherwise), push);
+    }
+    throw CaseError("unknown source of an input: " + source);
+}
 
 Verdict runStreamCase(const json& testCase, const Variant& variant) {
     StreamRun run(testCase, variant);

@@ -1,14 +1,16 @@
 #include "any_stream.hpp"
 #include "dstream/testkit.hpp"
 
-#include <nlohmann/json.hpp>
-
 namespace conformance {
 
 using dstream::DStream;
 using dstream::Duration;
+using dstream::HashPartitioner;
 using dstream::Iterator;
+using dstream::PartitionChoice;
 using dstream::RDD;
+using dstream::State;
+using dstream::StateSpec;
 using dstream::StreamingContext;
 using dstream::Time;
 
@@ -29,36 +31,28 @@ std::vector<DStream<Value>> withThis(const StreamCall& call) {
     return all;
 }
 
-/// The RDD pipeline of a transform, applied to the RDD of a batch.
-RDD<Value> transformed(const RDD<Value>& rdd, const nlohmann::json& steps, const NamedRdds& names, CallCounts* counts,
-                       Time time) {
-    return runRddPipeline(rdd.sparkContext(), rdd, steps, names, counts, time).values();
-}
-
 AnyStream transform(const StreamCall& c) {
     return DStream<Value>(c.in.values().transform(
-        [steps = c.step.json("rdd"), rdds = c.rdds, counts = c.step.counts()](const RDD<Value>& rdd, Time time) {
-            return transformed(rdd, steps, rdds, counts, time);
-        }));
+        [steps = c.rddSteps(), rdds = c.rdds](const RDD<Value>& rdd, Time time) { return steps(rdd, rdds, time); }));
 }
 
 AnyStream transformWith(const StreamCall& c) {
-    return DStream<Value>(c.in.values().transformWith(
-        c.other().values(), [steps = c.step.json("rdd"), rdds = c.rdds, counts = c.step.counts(),
-                             name = c.step.text("with")](const RDD<Value>& rdd, const RDD<Value>& other, Time time) {
-            NamedRdds names = rdds;
-            names.insert_or_assign(name, other);
-            return transformed(rdd, steps, names, counts, time);
-        }));
+    return DStream<Value>(c.in.values().transformWith(c.other().values(),
+                                                      [steps = c.rddSteps(), rdds = c.rdds, name = c.step.text("with")](
+                                                          const RDD<Value>& rdd, const RDD<Value>& other, Time time) {
+                                                          NamedRdds names = rdds;
+                                                          names.insert_or_assign(name, other);
+                                                          return steps(rdd, names, time);
+                                                      }));
 }
 
 AnyStream transformAll(const StreamCall& c) {
-    return DStream<Value>(c.context().transform(
-        withThis(c), [steps = c.step.json("rdd"), rdds = c.rdds, counts = c.step.counts(), with = c.step.names("with")](
-                         const std::vector<RDD<Value>>& all, Time time) {
+    return DStream<Value>(
+        c.context().transform(withThis(c), [steps = c.rddSteps(), rdds = c.rdds, with = c.step.names("with")](
+                                               const std::vector<RDD<Value>>& all, Time time) {
             NamedRdds names = rdds;
             for (size_t i = 0; i < with.size(); ++i) names.insert_or_assign(with[i], all.at(i + 1));
-            return transformed(all.at(0), steps, names, counts, time);
+            return steps(all.at(0), names, time);
         }));
 }
 
@@ -105,26 +99,121 @@ AnyStream countByValueAndWindow(const StreamCall& c) {
     return DStream<Pair>(counted.mapValues(CountToValue()));
 }
 
-/// An input stream with the RDD of each batch written down.
-DStream<Value> scripted(const StreamingContext& ssc, const nlohmann::json& batches) {
-    std::vector<dstream::testkit::Batch<Value>> script;
-    for (const auto& batch : batches) {
-        script.emplace_back();
-        if (!batch.is_null()) script.back() = parsePartitions(batch);
-    }
-    return dstream::testkit::partitionedBatches<Value>(ssc, std::move(script));
+// ---- of pairs
+
+/// Keeps the partitioner.
+template <class T>
+AnyStream keyed(const DStream<std::pair<Value, T>>& stream) {
+    return DStream<Pair>(stream.mapValues(ToValue()));
 }
 
-AnyStream makeQueue(const StreamingContext& ssc, const nlohmann::json& input, Push& push) {
-    const auto queue = std::make_shared<dstream::RDDQueue<Value>>();
-    push = [queue, sc = ssc.sparkContext()](const nlohmann::json& partitions) {
-        queue->push(makePartitions(sc, partitions));
+PartitionChoice partitions(const Step& step) {
+    const auto n = step.maybeNumber("partitions");
+    return n ? PartitionChoice(*n) : PartitionChoice();
+}
+
+AnyStream groupByKeyAndWindow(const StreamCall& c) {
+    const auto grouped = c.in.pairs().groupByKeyAndWindow(c.window(), c.maybeSlide(), partitions(c.step));
+    return keyed(grouped);
+}
+
+AnyStream reduceByKeyAndWindow(const StreamCall& c) {
+    const DStream<Pair> in = c.in.pairs();
+    if (!c.step.has("inv"))
+        return in.reduceByKeyAndWindow(c.step.fn2(), c.window(), c.maybeSlide(), partitions(c.step));
+    if (!c.step.has("filter")) {
+        return in.reduceByKeyAndWindow(c.step.fn2(), c.step.fn2("inv"), c.window(), c.maybeSlide(), partitions(c.step));
+    }
+    return in.reduceByKeyAndWindow(c.step.fn2(), c.step.fn2("inv"), c.window(), c.maybeSlide(), partitions(c.step),
+                                   c.step.pairPredicate("filter"));
+}
+
+// ---- state
+
+/// The simple form: (values, state).
+struct Update {
+    UpdateFunction f;
+    MaybeValue operator()(const Values& values, const MaybeValue& state) const { return f(0, Value(), values, state); }
+};
+struct TimedUpdate {
+    UpdateFunction f;
+    MaybeValue operator()(Time time, const Value& key, const Values& values, const MaybeValue& state) const {
+        return f(time.milliseconds(), key, values, state);
+    }
+};
+struct IteratorUpdate {
+    using Element = std::tuple<Value, Values, MaybeValue>;
+    IteratorUpdateFunction f;
+    std::vector<Pair> operator()(Iterator<Element> part) const {
+        std::vector<KeyedUpdate> updates;
+        while (part.hasNext()) {
+            auto [key, values, state] = part.next();
+            updates.push_back({std::move(key), std::move(values), std::move(state)});
+        }
+        return f(updates);
+    }
+};
+
+AnyStream updateStateByKey(const StreamCall& c) {
+    const DStream<Pair> in = c.in.pairs();
+    const Step& step = c.step;
+    const std::string form = step.has("form") ? step.text("form") : "simple";
+    const auto n = step.maybeNumber("partitions");
+    const bool remember = step.flag("remember_partitioner", true);
+    std::optional<RDD<Pair>> initial;
+    if (step.has("initial")) initial = named(c.rdds, step.text("initial")).pairs();
+    if (form == "simple") return in.updateStateByKey<Value>(Update{step.update()}, partitions(step), initial);
+    const HashPartitioner partitioner(n.value_or(c.sparkContext().defaultParallelism()));
+    if (form == "partitioner") return in.updateStateByKey<Value>(Update{step.update()}, partitioner, initial);
+    if (form == "iterator") {
+        return in.updateStateByKey<Value>(IteratorUpdate{step.iteratorUpdate()}, partitioner, remember, initial);
+    }
+    if (form == "time") {
+        return in.updateStateByKey<Value>(TimedUpdate{step.update()}, partitioner, remember, initial);
+    }
+    throw CaseError("unknown form of updateStateByKey: " + form);
+}
+
+class Access final : public StateAccess {
+public:
+    explicit Access(State<Value>& state) : state_(state) {}
+    bool exists() const override { return state_.exists(); }
+    Value get() const override { return state_.get(); }
+    void update(const Value& value) override { state_.update(value); }
+    void remove() override { state_.remove(); }
+    bool isTimingOut() const override { return state_.isTimingOut(); }
+
+private:
+    State<Value>& state_;
+};
+
+struct Mapping {
+    StateFunction f;
+    MaybeValue operator()(Time time, const Value& key, const MaybeValue& value, State<Value>& state) const {
+        Access access(state);
+        return f(time.milliseconds(), key, value, access);
+    }
+};
+
+AnyStream mapWithState(const StreamCall& c) {
+    auto spec = StateSpec<Value, Value, Value, Value>::function(Mapping{c.step.stateFunction()});
+    if (c.step.has("timeout_ms")) spec.timeout(c.duration("timeout_ms"));
+    if (const auto n = c.step.maybeNumber("partitions")) spec.numPartitions(*n);
+    if (c.step.has("initial")) spec.initialState(named(c.rdds, c.step.text("initial")).pairs());
+    const auto stream = c.in.pairs().mapWithState(spec);
+    AnyStream result(DStream<Value>{stream});
+    result.stateSnapshots = [stream]() -> AnyStream { return stream.stateSnapshots(); };
+    result.stateCheckpoint = [stream, snapshots = result.stateSnapshots](Duration interval) {
+        AnyStream checkpointed(DStream<Value>{stream.checkpoint(interval)});
+        checkpointed.stateSnapshots = snapshots;
+        return checkpointed;
     };
-    const bool oneAtATime = input.at("one_at_a_time");
-    if (!input.contains("default")) return ssc.queueStream(queue, oneAtATime);
-    std::optional<RDD<Value>> otherwise;
-    if (!input["default"].is_null()) otherwise = makePartitions(ssc.sparkContext(), input["default"]);
-    return ssc.queueStream(queue, oneAtATime, otherwise);
+    return result;
+}
+
+AnyStream stateSnapshots(const StreamCall& c) {
+    if (!c.in.stateSnapshots) throw CaseError("stateSnapshots of a stream that is no mapWithState's");
+    return c.in.stateSnapshots();
 }
 
 }  // namespace
@@ -193,6 +282,31 @@ const StreamOps& streamOps() {
         {"reduceByWindow", reduceByWindow},
         {"countByWindow", countByWindow},
         {"countByValueAndWindow", countByValueAndWindow},
+        {"mapValues", [](C c) -> AnyStream { return DStream<Pair>(c.in.pairs().mapValues(c.step.fn1())); }},
+        {"flatMapValues", [](C c) -> AnyStream { return DStream<Pair>(c.in.pairs().flatMapValues(c.step.fnMany())); }},
+        {"groupByKey", [](C c) -> AnyStream { return keyed(c.in.pairs().groupByKey(partitions(c.step))); }},
+        {"reduceByKey", [](C c) -> AnyStream { return c.in.pairs().reduceByKey(c.step.fn2(), partitions(c.step)); }},
+        {"combineByKey",
+         [](C c) -> AnyStream {
+             const Combiner combiner = c.step.combiner();
+             return DStream<Pair>(c.in.pairs().combineByKey(combiner.create, combiner.mergeValue,
+                                                            combiner.mergeCombiners,
+                                                            HashPartitioner(c.step.number("partitions"))));
+         }},
+        {"cogroup",
+         [](C c) -> AnyStream { return keyed(c.in.pairs().cogroup(c.other().pairs(), partitions(c.step))); }},
+        {"join", [](C c) -> AnyStream { return keyed(c.in.pairs().join(c.other().pairs(), partitions(c.step))); }},
+        {"leftOuterJoin",
+         [](C c) -> AnyStream { return keyed(c.in.pairs().leftOuterJoin(c.other().pairs(), partitions(c.step))); }},
+        {"rightOuterJoin",
+         [](C c) -> AnyStream { return keyed(c.in.pairs().rightOuterJoin(c.other().pairs(), partitions(c.step))); }},
+        {"fullOuterJoin",
+         [](C c) -> AnyStream { return keyed(c.in.pairs().fullOuterJoin(c.other().pairs(), partitions(c.step))); }},
+        {"groupByKeyAndWindow", groupByKeyAndWindow},
+        {"reduceByKeyAndWindow", reduceByKeyAndWindow},
+        {"updateStateByKey", updateStateByKey},
+        {"mapWithState", mapWithState},
+        {"stateSnapshots", stateSnapshots},
         {"persist",
          [](C c) -> AnyStream {
              if (c.in.arePairs()) return c.in.pairs().persist();
@@ -208,34 +322,21 @@ const StreamOps& streamOps() {
     return kOps;
 }
 
-AnyStream runStreamPipeline(AnyStream in, const nlohmann::json& steps, NamedStreams& names, const NamedRdds& rdds,
-                            CallCounts* counts) {
-    AnyStream current = std::move(in);
-    for (const auto& written : steps) {
-        const Step step(written, counts);
-        const StreamOp op = [&]() -> StreamOp {
-            for (const auto* ops : {&streamOps(), &streamPairOps()}) {
-                if (const auto found = ops->find(step.op()); found != ops->end()) return found->second;
-            }
-            throw CaseError("unknown stream operator: " + step.op());
-        }();
-        if (step.has("from")) current = named(names, step.text("from"));
-        current = op(StreamCall{current, step, names, rdds});
-        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
-    }
-    return current;
+DStream<Value> scriptedStream(const StreamingContext& ssc, Batches batches) {
+    return dstream::testkit::partitionedBatches<Value>(ssc, std::move(batches));
 }
-
-DStream<Value> makeConstant(const StreamingContext& ssc, const nlohmann::json& partitions) {
-    return dstream::ConstantInputDStream<Value>(ssc, makePartitions(ssc.sparkContext(), partitions));
+DStream<Value> constantStream(const StreamingContext& ssc, std::vector<Values> partitions) {
+    return dstream::ConstantInputDStream<Value>(ssc, makePartitions(ssc.sparkContext(), std::move(partitions)));
 }
-
-AnyStream makeInput(const StreamingContext& ssc, const nlohmann::json& input, Push& push) {
-    const std::string source = input.value("source", "scripted");
-    if (source == "scripted") return scripted(ssc, input.at("batches"));
-    if (source == "constant") return makeConstant(ssc, input.at("partitions"));
-    if (source == "queue") return makeQueue(ssc, input, push);
-    throw CaseError("unknown source of an input: " + source);
+DStream<Value> queueStream(const StreamingContext& ssc, bool oneAtATime, std::optional<std::vector<Values>> otherwise,
+                           Push& push) {
+    const auto queue = std::make_shared<dstream::RDDQueue<Value>>();
+    push = [queue, sc = ssc.sparkContext()](std::vector<Values> partitions) {
+        queue->push(makePartitions(sc, std::move(partitions)));
+    };
+    std::optional<RDD<Value>> defaultRdd;
+    if (otherwise) defaultRdd = makePartitions(ssc.sparkContext(), *std::move(otherwise));
+    return ssc.queueStream(queue, oneAtATime, defaultRdd);
 }
 
 void collectBatches(const AnyStream& stream, OnBatch onBatch) {

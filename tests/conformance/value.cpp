@@ -58,6 +58,12 @@ int sign(std::weak_ordering order) {
 
 }  // namespace
 
+Value::Value(const Value& other) = default;
+Value::Value(Value&& other) noexcept = default;
+Value& Value::operator=(const Value& other) = default;
+Value& Value::operator=(Value&& other) noexcept = default;
+Value::~Value() = default;
+
 Value Value::pair(Value first, Value second) {
     Values parts;
     parts.reserve(2);
@@ -197,6 +203,15 @@ Value parseValue(const nlohmann::json& json) {
         if (key == "double" && inner == "-Infinity") return Value(-std::numeric_limits<double>::infinity());
     }
     throw CaseError("unknown notation of a value: " + json.dump());
+}
+
+std::vector<Values> parsePartitions(const nlohmann::json& json) {
+    std::vector<Values> parts;
+    for (const auto& partition : json) {
+        Values& part = parts.emplace_back();
+        for (const auto& item : partition) part.push_back(parseValue(item));
+    }
+    return parts;
 }
 
 bool matches(const Value& expected, const Value& actual) {

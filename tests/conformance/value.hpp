@@ -48,6 +48,12 @@ public:
     static Value list(Values items) { return Value(Kind::kList, std::move(items)); }
     static Value bag(Values items) { return Value(Kind::kBag, std::move(items)); }
     static Value optional(const std::optional<Value>& value);
+    // Compiled once: every operator copies values.
+    Value(const Value& other);
+    Value(Value&& other) noexcept;
+    Value& operator=(const Value& other);
+    Value& operator=(Value&& other) noexcept;
+    ~Value();
 
     Kind kind() const { return kind_; }
     bool isNumber() const { return kind_ == Kind::kInt || kind_ == Kind::kReal; }
@@ -91,6 +97,8 @@ Pair toPair(const Value& value);
 
 /// Reads a value in the notation of the case files.
 Value parseValue(const nlohmann::json& json);
+/// Reads a list of lists of values.
+std::vector<Values> parsePartitions(const nlohmann::json& json);
 
 /// Tells whether `actual` is what `expected` says: doubles with relative tolerance 1e-9 (absolute near 0), bags as
 /// multisets.
