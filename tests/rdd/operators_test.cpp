@@ -203,6 +203,19 @@ TEST_P(OperatorsTest, ACoalescerOfOnesOwnDecidesWhatComesTogether) {
     };
     EXPECT_THAT(numbers(4, 4).coalesce(2, false, std::make_shared<Halves>()).glom().collect(),
                 ElementsAre(ElementsAre(0, 2), ElementsAre(1, 3)));
+    const auto shuffled = numbers(8, 2).coalesce(4, true, std::make_shared<Halves>());
+    EXPECT_EQ(shuffled.getNumPartitions(), 2) << "it brings together what was shuffled to four";
+    EXPECT_THAT(shuffled.collect(), UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+TEST_P(OperatorsTest, ALineageIsAsLongAsThatOfTheReferenceAfterRepartition) {
+    int depth = 0;
+    const auto repartitioned = numbers(4, 2).repartition(3);
+    for (const RddBase* rdd = repartitioned.node().get(); rdd != nullptr; ++depth) {
+        const auto lineage = rdd->lineage();
+        rdd = lineage->empty() ? nullptr : &lineage->front()->rdd();
+    }
+    EXPECT_EQ(depth, 5);
 }
 
 TEST(ApproximateEstimateTest, CoversTheTruthWithWiderIntervalsForFewerPartitions) {

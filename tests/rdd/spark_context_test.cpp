@@ -399,6 +399,8 @@ TEST_F(SparkContextTest, AHistogramPutsAValueOnABoundIntoTheBucketThatBeginsTher
     EXPECT_THAT(values.histogram(10).second, ElementsAre(1, 0, 0, 1, 0, 0, 1, 1, 0, 1));
     EXPECT_THAT(values.histogram({0.0, 0.3, 1.0}), ElementsAre(1, 4));
     EXPECT_THAT(values.histogram({1.0, 0.0}), ElementsAre(1)) << "bounds that fall find their first one";
+    EXPECT_THROW(values.histogram(0), IllegalArgumentException);
+    EXPECT_THAT(sc.parallelize(std::vector{2.0, 2.0}, 1).histogram(0).second, ElementsAre(2)) << "of one value";
 }
 
 TEST_F(SparkContextTest, ARangePartitionerPutsABoundsKeyBelow) {

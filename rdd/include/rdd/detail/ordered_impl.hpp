@@ -130,8 +130,6 @@ std::vector<int64_t> histogram(const PlanT& plan, std::vector<double> bounds, bo
 
 template <class PlanT>
 std::pair<std::vector<double>, std::vector<int64_t>> histogram(const PlanT& plan, int buckets, Where where) {
-    if (buckets < 1)
-        throw IllegalArgumentException("histogram needs a positive number of buckets: " + std::to_string(buckets));
     struct Range {
         double min = std::numeric_limits<double>::infinity();
         double max = -std::numeric_limits<double>::infinity();
@@ -153,6 +151,8 @@ std::pair<std::vector<double>, std::vector<int64_t>> histogram(const PlanT& plan
             "histogram at " + CallSite::from(where).toString() +
             " needs at least one element and neither NaN nor infinity; filter them out or give bounds");
     }
+    if (buckets < 1 && range.min < range.max)
+        throw IllegalArgumentException("histogram needs a positive number of buckets: " + std::to_string(buckets));
     std::vector<double> bounds = histogramBounds(range.min, range.max, buckets);
     auto counts = histogram(plan, bounds, true, where);
     return {std::move(bounds), std::move(counts)};

@@ -393,8 +393,9 @@ RDD<Owned<T>> coalesce(const std::shared_ptr<RddNode<T>>& node, int n, bool shuf
                 });
             },
             false, where);
-        return values(
+        const RDD<Owned<T>> placed = values(
             partitionBy(dealt.plan(), Partitioner(std::make_shared<DirectPartitioner>(n)), name, where).plan(), where);
+        return coalesce<Owned<T>>(placed.node(), n, false, name, where, coalescer);
     }
     if constexpr (kIsView<T>) {
         return coalesce<Owned<T>>(owning<T>(node, where).node(), n, false, name, where, coalescer);
