@@ -299,9 +299,10 @@ Verdict StreamRun::compare() const {
 }  // namespace
 
 std::function<RDD<Value>(const RDD<Value>&, const NamedRdds&, Time)> StreamCall::rddSteps() const {
-    return [steps = step.json("rdd"), counts = step.counts()](const RDD<Value>& rdd, const NamedRdds& rdds, Time time) {
-        return runRddPipeline(rdd, steps, rdds, counts, time).values();
-    };
+    return
+        [steps = step.json("rdd"), counts = step.counts()](const RDD<Value>& rdd, const NamedRdds& known, Time time) {
+            return runRddPipeline(rdd, steps, known, counts, time).values();
+        };
 }
 
 AnyStream runStreamPipeline(AnyStream in, const json& steps, NamedStreams& names, const NamedRdds& rdds,
