@@ -78,7 +78,8 @@ AnyStream takeTypedStreamSteps(const dstream::StreamingContext& ssc, const nlohm
 using Batches = std::vector<std::optional<std::vector<Values>>>;
 dstream::DStream<Value> scriptedStream(const dstream::StreamingContext& ssc, Batches batches);
 dstream::DStream<Value> constantStream(const dstream::StreamingContext& ssc, std::vector<Values> partitions);
-/// @param otherwise  of the RDD for batches without one; absent: none
+dstream::DStream<Value> queueStream(const dstream::StreamingContext& ssc, bool oneAtATime, Push& push);
+/// @param otherwise  of the RDD for batches without one; absent: they have none
 dstream::DStream<Value> queueStream(const dstream::StreamingContext& ssc, bool oneAtATime,
                                     std::optional<std::vector<Values>> otherwise, Push& push);
 /// Registers foreachRDD; the function gets the batch time and either the collected elements or what collect threw.

@@ -331,9 +331,11 @@ AnyStream makeInput(const StreamingContext& ssc, const json& input, Push& push) 
     }
     if (source == "constant") return constantStream(ssc, parsePartitions(input.at("partitions")));
     if (source == "queue") {
+        const bool oneAtATime = input.at("one_at_a_time");
+        if (!input.contains("default")) return queueStream(ssc, oneAtATime, push);
         std::optional<std::vector<Values>> otherwise;
-        if (input.contains("default") && !input["default"].is_null()) otherwise = parsePartitions(input["default"]);
-        return queueStream(ssc, input.at("one_at_a_time"), std::move(otherwise), push);
+        if (!input["default"].is_null()) otherwise = parsePartitions(input["default"]);
+        return queueStream(ssc, oneAtATime, std::move(otherwise), push);
     }
     throw CaseError("unknown source of an input: " + source);
 }

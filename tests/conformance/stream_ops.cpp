@@ -216,6 +216,14 @@ AnyStream stateSnapshots(const StreamCall& c) {
     return c.in.stateSnapshots();
 }
 
+std::shared_ptr<dstream::RDDQueue<Value>> makeQueue(const StreamingContext& ssc, Push& push) {
+    auto queue = std::make_shared<dstream::RDDQueue<Value>>();
+    push = [queue, sc = ssc.sparkContext()](std::vector<Values> partitions) {
+        queue->push(makePartitions(sc, std::move(partitions)));
+    };
+    return queue;
+}
+
 }  // namespace
 
 DStream<Value> AnyStream::values() const {
@@ -328,15 +336,14 @@ DStream<Value> scriptedStream(const StreamingContext& ssc, Batches batches) {
 DStream<Value> constantStream(const StreamingContext& ssc, std::vector<Values> partitions) {
     return dstream::ConstantInputDStream<Value>(ssc, makePartitions(ssc.sparkContext(), std::move(partitions)));
 }
+DStream<Value> queueStream(const StreamingContext& ssc, bool oneAtATime, Push& push) {
+    return ssc.queueStream(makeQueue(ssc, push), oneAtATime);
+}
 DStream<Value> queueStream(const StreamingContext& ssc, bool oneAtATime, std::optional<std::vector<Values>> otherwise,
                            Push& push) {
-    const auto queue = std::make_shared<dstream::RDDQueue<Value>>();
-    push = [queue, sc = ssc.sparkContext()](std::vector<Values> partitions) {
-        queue->push(makePartitions(sc, std::move(partitions)));
-    };
     std::optional<RDD<Value>> defaultRdd;
     if (otherwise) defaultRdd = makePartitions(ssc.sparkContext(), *std::move(otherwise));
-    return ssc.queueStream(queue, oneAtATime, defaultRdd);
+    return ssc.queueStream(makeQueue(ssc, push), oneAtATime, defaultRdd);
 }
 
 void collectBatches(const AnyStream& stream, OnBatch onBatch) {

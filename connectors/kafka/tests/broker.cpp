@@ -224,7 +224,9 @@ void Broker::awaitPartitions(const std::string& topic, int partitions) {
 }
 
 int64_t Broker::committed(const std::string& group, const TopicPartition& of) {
-    const ClientPtr client = makeClient(RD_KAFKA_CONSUMER, makeConf(params({{"group.id", group}}), Role::kDriver));
+    const ClientPtr client =
+        makeClient(RD_KAFKA_CONSUMER,
+                   makeConf(params({{"group.id", group}, {"isolation.level", "read_committed"}}), Role::kDriver));
     const PartitionListPtr list = listOf({{of, RD_KAFKA_OFFSET_INVALID}});
     const auto error = fetchCommitted(client.get(), list.get(), std::chrono::milliseconds(kPatienceMs));
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) throw SparkException(textOf(error));
