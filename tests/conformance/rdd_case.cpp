@@ -86,8 +86,8 @@ Verdict runRddCase(const json& testCase, const Variant& variant) {
     if (testCase.value("placement", "") != "jvm-specific") {
         const std::string order = testCase.at("order");
         const json& expected = testCase.at("expected");
-        const Verdict verdict = order == "files" ? compareFiles(expected, outcome.result, true)
-                                                 : compareElements(expected, outcome.result, order);
+        Verdict verdict = order == "files" ? compareFiles(expected, outcome.result, true)
+                                           : compareElements(expected, outcome.result, order);
         if (verdict) return verdict;
     }
     const json calls = testCase.value("calls", json::object());

@@ -282,7 +282,7 @@ Verdict StreamRun::compare() const {
     if (Verdict verdict = compareError()) return verdict;
     if (phase_ == "define" || phase_ == "start") return std::nullopt;
     if (Verdict verdict = compareBatches()) return verdict;
-    if (case_.contains("expected_text") && printed_ != case_["expected_text"]) {
+    if (case_.contains("expected_text") && printed_ != case_["expected_text"].get<std::string>()) {
         return mismatch(case_["expected_text"].dump(), json(printed_).dump());
     }
     if (case_.contains("expected_files")) {

@@ -254,7 +254,7 @@ namespace dstream {
 using conformance::Value;
 using conformance::Values;
 
-uint64_t PlacementHash<Value>::operator()(const Value& value) const noexcept {
+uint64_t PlacementHash<Value>::operator()(const Value& value) const {
     switch (value.kind()) {
         case Value::Kind::kBool:
             return placementHash(value.boolean());

@@ -110,7 +110,7 @@ bool matchesAll(const Values& expected, const Values& actual, bool ordered);
 
 template <>
 struct dstream::PlacementHash<conformance::Value> {
-    uint64_t operator()(const conformance::Value& value) const noexcept;
+    uint64_t operator()(const conformance::Value& value) const;
 };
 
 template <>

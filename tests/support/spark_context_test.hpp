@@ -13,10 +13,12 @@ namespace dstream::testsupport {
 
 /// A context of two slots and a directory for each test.
 class SparkContextTest : public testing::Test {
+public:
+    ~SparkContextTest() override { sc.stop(); }
+
 protected:
     explicit SparkContextTest(SparkConf conf = SparkConf())
         : sc(conf.setIfMissing("spark.master", "local[2]").setIfMissing("spark.app.name", "test")) {}
-    ~SparkContextTest() override { sc.stop(); }
 
     TemporaryDirectory directory;
     SparkContext sc;

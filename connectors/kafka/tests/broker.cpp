@@ -177,7 +177,7 @@ void Broker::kill() {
 }
 
 std::string Broker::topic(int partitions, const std::map<std::string, std::string>& settings) {
-    const std::string name = "topic" + std::to_string(++topics_);
+    std::string name = "topic" + std::to_string(++topics_);
     createTopic(name, partitions, settings);
     return name;
 }
