@@ -164,6 +164,9 @@ struct RddCall {
     std::vector<AnyRdd> with() const;
 };
 
+/// The number of partitions that the step names, or the default rule.
+dstream::PartitionChoice partitions(const Step& step);
+
 /// One operator: exactly one call of the public API.
 using RddOp = AnyRdd (*)(const RddCall&);
 using RddOps = std::map<std::string, RddOp>;

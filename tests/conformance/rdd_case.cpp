@@ -1,6 +1,7 @@
 #include "any_rdd.hpp"
 #include "case_runner.hpp"
 #include "listing.hpp"
+#include "pipeline.hpp"
 #include "typed_chain.hpp"
 
 #include <nlohmann/json.hpp>
@@ -58,16 +59,10 @@ RDD<Value> makeRdd(const SparkContext& sc, const json& written) {
 
 AnyRdd runRddPipeline(AnyRdd in, const json& steps, NamedRdds names, CallCounts* counts,
                       std::optional<dstream::Time> batchTime) {
-    AnyRdd current = std::move(in);
-    for (const auto& written : steps) {
-        const Step step(written, counts);
-        const auto found = rddOps().find(step.op());
-        if (found == rddOps().end()) throw CaseError("unknown RDD operator: " + step.op());
-        if (step.has("from")) current = named(names, step.text("from"));
-        current = found->second(RddCall{current, step, names, batchTime});
-        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
-    }
-    return current;
+    return runPipeline(std::move(in), steps, "RDD", rddOps(), names, counts,
+                       [&](const AnyRdd& current, const Step& step) {
+                           return RddCall{current, step, names, batchTime};
+                       });
 }
 
 Verdict runRddCase(const json& testCase, const Variant& variant) {

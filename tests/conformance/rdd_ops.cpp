@@ -101,11 +101,6 @@ AnyRdd keyed(const RDD<std::pair<Value, T>>& rdd) {
     return RDD<Pair>(rdd.mapValues(ToValue()));
 }
 
-/// The number of partitions that the step names, or the default rule.
-PartitionChoice partitions(const Step& step) {
-    const auto n = step.maybeNumber("partitions");
-    return n ? PartitionChoice(*n) : PartitionChoice();
-}
 HashPartitioner hashed(const Step& step) {
     return HashPartitioner(step.number("partitions"));
 }
@@ -283,6 +278,11 @@ const AnyRdd& named(const NamedRdds& names, const std::string& name) {
     const auto found = names.find(name);
     if (found == names.end()) throw CaseError("no RDD is named " + name);
     return found->second;
+}
+
+PartitionChoice partitions(const Step& step) {
+    const auto n = step.maybeNumber("partitions");
+    return n ? PartitionChoice(*n) : PartitionChoice();
 }
 
 std::vector<AnyRdd> RddCall::with() const {

@@ -2,6 +2,7 @@
 #include "case_runner.hpp"
 #include "dstream/testkit.hpp"
 #include "listing.hpp"
+#include "pipeline.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -307,16 +308,10 @@ std::function<RDD<Value>(const RDD<Value>&, const NamedRdds&, Time)> StreamCall:
 
 AnyStream runStreamPipeline(AnyStream in, const json& steps, NamedStreams& names, const NamedRdds& rdds,
                             CallCounts* counts) {
-    AnyStream current = std::move(in);
-    for (const auto& written : steps) {
-        const Step step(written, counts);
-        const auto found = streamOps().find(step.op());
-        if (found == streamOps().end()) throw CaseError("unknown stream operator: " + step.op());
-        if (step.has("from")) current = named(names, step.text("from"));
-        current = found->second(StreamCall{current, step, names, rdds});
-        if (step.has("as")) names.insert_or_assign(step.text("as"), current);
-    }
-    return current;
+    return runPipeline(std::move(in), steps, "stream", streamOps(), names, counts,
+                       [&](const AnyStream& current, const Step& step) {
+                           return StreamCall{current, step, names, rdds};
+                       });
 }
 
 AnyStream makeInput(const StreamingContext& ssc, const json& input, Push& push) {

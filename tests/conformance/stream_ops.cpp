@@ -7,7 +7,6 @@ using dstream::DStream;
 using dstream::Duration;
 using dstream::HashPartitioner;
 using dstream::Iterator;
-using dstream::PartitionChoice;
 using dstream::RDD;
 using dstream::State;
 using dstream::StateSpec;
@@ -105,11 +104,6 @@ AnyStream countByValueAndWindow(const StreamCall& c) {
 template <class T>
 AnyStream keyed(const DStream<std::pair<Value, T>>& stream) {
     return DStream<Pair>(stream.mapValues(ToValue()));
-}
-
-PartitionChoice partitions(const Step& step) {
-    const auto n = step.maybeNumber("partitions");
-    return n ? PartitionChoice(*n) : PartitionChoice();
 }
 
 AnyStream groupByKeyAndWindow(const StreamCall& c) {
